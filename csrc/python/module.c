@@ -1,0 +1,113 @@
+/* pulsar_native._native: multi-phase init, all state in pn_state. */
+#include "python/state.h"
+
+#include <stddef.h>
+
+/* What is looked up in Python modules once, at import. */
+typedef struct {
+    size_t offset;
+    const char *module;
+    const char *name;
+} borrowed_name;
+
+#define FROM(member, module_, name_)                                          \
+    {offsetof(pn_state, member), module_, name_}
+
+static const borrowed_name borrowed[] = {
+    FROM(error, "pulsar_native.exceptions", "PulsarException"),
+    FROM(protocol_error, "pulsar_native.exceptions", "ProtocolError"),
+};
+
+/* The types, in the order in which they are made. Each `add` creates its
+ * heap type, keeps it in the state and adds its public name. */
+typedef int (*add_type)(PyObject *module, pn_state *state);
+
+static const add_type types[] = {
+    NULL,
+};
+
+static int
+borrow_names(pn_state *state)
+{
+    for (size_t i = 0; i < sizeof borrowed / sizeof *borrowed; i++) {
+        PyObject *module = PyImport_ImportModule(borrowed[i].module);
+        if (module == NULL)
+            return -1;
+        PyObject *value = PyObject_GetAttrString(module, borrowed[i].name);
+        Py_DECREF(module);
+        if (value == NULL)
+            return -1;
+        *(PyObject **)((char *)state + borrowed[i].offset) = value;
+    }
+    return 0;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    pn_state *state = PyModule_GetState(module);
+    if (borrow_names(state) < 0)
+        return -1;
+    for (size_t i = 0; types[i] != NULL; i++) {
+        if (types[i](module, state) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject **
+members(PyObject *module)
+{
+    return (PyObject **)PyModule_GetState(module);
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    PyObject **member = members(module);
+    for (size_t i = 0; i < sizeof(pn_state) / sizeof(PyObject *); i++)
+        Py_VISIT(member[i]);
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    PyObject **member = members(module);
+    for (size_t i = 0; i < sizeof(pn_state) / sizeof(PyObject *); i++)
+        Py_CLEAR(member[i]);
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    (void)module_clear((PyObject *)module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+PyDoc_STRVAR(module_doc, "The native core of pulsar_native.");
+
+struct PyModuleDef pn_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "pulsar_native._native",
+    .m_doc = module_doc,
+    .m_size = sizeof(pn_state),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&pn_module);
+}

@@ -1,0 +1,29 @@
+/* The module's state: every heap type and every borrowed name of Python.
+ * One per interpreter that imports the module; freed with the module. A file
+ * of csrc/python adds its type by a member here and an entry in module.c's
+ * table `types`. */
+#ifndef PN_PYTHON_STATE_H
+#define PN_PYTHON_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* Each member is a strong reference; module.c visits and clears the struct
+ * as an array of PyObject *, so it holds nothing else. */
+typedef struct {
+    PyObject *error;          /* exceptions module: PulsarException */
+    PyObject *protocol_error; /* exceptions module: ProtocolError */
+} pn_state;
+
+extern struct PyModuleDef pn_module;
+
+/* The state of the module that defined type or a base of it. Borrowed; NULL
+ * with TypeError set if type is not ours. */
+static inline pn_state *
+pn_state_of(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &pn_module);
+    return module == NULL ? NULL : (pn_state *)PyModule_GetState(module);
+}
+
+#endif
