@@ -1,0 +1,134 @@
+#include "mailbox/envelope.h"
+
+#include "base/status.h"
+
+#include <endian.h>
+#include <string.h>
+
+#define FLAG_NAMED 0x01
+
+/* The encoded header. Little endian; every field lies at its own alignment,
+ * so the struct has no holes. */
+typedef struct {
+    uint8_t kind;
+    uint8_t flags;
+    uint16_t command_size;
+    uint16_t name_size;
+    uint16_t extension_size;
+    uint64_t source;
+    uint64_t target;
+    uint64_t id;
+    uint64_t size;
+    uint64_t offset;
+} wire_envelope;
+
+_Static_assert(sizeof(wire_envelope) == PN_ENVELOPE_SIZE, "no holes");
+
+static uint8_t *
+put(uint8_t *out, const void *bytes, size_t size)
+{
+    if (size > 0)
+        memcpy(out, bytes, size);
+    return out + size;
+}
+
+void
+pn_envelope_encode(const pn_envelope *env, uint8_t *out)
+{
+    wire_envelope wire = {
+        .kind = env->kind,
+        .flags = env->named ? FLAG_NAMED : 0,
+        .command_size = htole16(env->command_size),
+        .name_size = htole16(env->name_size),
+        .extension_size = htole16(env->extension_size),
+        .source = htole64(env->source),
+        .target = htole64(env->target),
+        .id = htole64(env->id),
+        .size = htole64(env->size),
+        .offset = htole64(env->offset),
+    };
+    out = put(out, &wire, sizeof wire);
+    out = put(out, env->command, env->command_size);
+    out = put(out, env->name, env->name_size);
+    (void)put(out, env->extension, env->extension_size);
+}
+
+static bool
+known_kind(uint8_t kind)
+{
+    return (kind >= PN_HELLO && kind <= PN_DOWN) ||
+           (kind >= PN_ASK && kind <= PN_KIND_LAST);
+}
+
+/* Whether payload bytes at offset are a chunk of a message of size. */
+static bool
+chunk_fits(const pn_envelope *env, size_t payload)
+{
+    if (payload > PN_CHUNK || env->offset > env->size ||
+        payload > env->size - env->offset)
+        return false;
+    if (pn_kind_is_control(env->kind))
+        return payload == env->size; /* control is never chunked */
+    if (payload == 0)
+        return env->size == 0;
+    return env->offset == 0 || pn_envelope_size(env) == PN_ENVELOPE_SIZE;
+}
+
+int
+pn_envelope_decode(pn_envelope *out, const uint8_t *body, size_t len)
+{
+    wire_envelope wire;
+    if (len < sizeof wire)
+        return PN_EPROTO;
+    memcpy(&wire, body, sizeof wire);
+    pn_envelope env = {
+        .kind = wire.kind,
+        .named = (wire.flags & FLAG_NAMED) != 0,
+        .command_size = le16toh(wire.command_size),
+        .name_size = le16toh(wire.name_size),
+        .extension_size = le16toh(wire.extension_size),
+        .source = le64toh(wire.source),
+        .target = le64toh(wire.target),
+        .id = le64toh(wire.id),
+        .size = le64toh(wire.size),
+        .offset = le64toh(wire.offset),
+    };
+    if (!known_kind(env.kind) || (wire.flags & ~FLAG_NAMED) != 0 ||
+        env.command_size > PN_TEXT_LIMIT || env.name_size > PN_TEXT_LIMIT ||
+        env.extension_size > PN_EXTENSION_LIMIT)
+        return PN_EPROTO;
+    size_t head = pn_envelope_size(&env);
+    if (head > len || !chunk_fits(&env, len - head))
+        return PN_EPROTO;
+    env.command = (const char *)body + PN_ENVELOPE_SIZE;
+    env.name = env.command + env.command_size;
+    env.extension = (const uint8_t *)env.name + env.name_size;
+    *out = env;
+    return PN_OK;
+}
+
+void
+pn_down_encode(const pn_down *down, uint8_t out[PN_DOWN_SIZE])
+{
+    uint32_t code = htole32((uint32_t)down->exit_code);
+    uint32_t signal = htole32((uint32_t)down->signal);
+    memcpy(out, &code, sizeof code);
+    memcpy(out + sizeof code, &signal, sizeof signal);
+}
+
+int
+pn_down_decode(pn_down *out, const uint8_t *bytes, size_t len)
+{
+    uint32_t code, signal;
+    if (len < PN_DOWN_SIZE)
+        return PN_EPROTO;
+    memcpy(&code, bytes, sizeof code);
+    memcpy(&signal, bytes + sizeof code, sizeof signal);
+    *out = (pn_down){
+        .exit_code = (int32_t)le32toh(code),
+        .signal = (int32_t)le32toh(signal),
+        .reason = (const char *)bytes + PN_DOWN_SIZE,
+        .reason_size = len - PN_DOWN_SIZE,
+    };
+    return PN_OK;
+}

@@ -1,0 +1,100 @@
+/* The envelope: the fixed header of a message inside a frame. Values in,
+ * bytes out, and back; no allocation, no I/O. docs/protocol.md has the table.
+ *
+ * A frame on a link is unmasked, binary and final, and carries
+ *     envelope (48 bytes, little endian) | command | name | extension |
+ * payload A message of more than PN_CHUNK payload bytes is several such
+ * frames: all with the same kind, source, target, id and size, the first with
+ * offset 0 and the texts, the later ones with their offset and no texts. */
+#ifndef PN_MAILBOX_ENVELOPE_H
+#define PN_MAILBOX_ENVELOPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PN_ENVELOPE_SIZE 48
+#define PN_CHUNK (32 * 1024) /* payload bytes of one frame, at most */
+#define PN_TEXT_LIMIT 1024   /* bytes of command, and of name, at most */
+#define PN_EXTENSION_LIMIT 4096
+
+/* The longest frame body that a correct peer sends. */
+#define PN_BODY_LIMIT                                                         \
+    (PN_ENVELOPE_SIZE + 2 * PN_TEXT_LIMIT + PN_EXTENSION_LIMIT + PN_CHUNK)
+
+/* Kinds up to PN_KIND_LAST_CONTROL are control: they overtake payload and
+ * never touch pickle. */
+typedef enum {
+    PN_HELLO = 1,  /* first on every link, both ways: versions */
+    PN_NOTIFY = 2, /* heartbeat; the first one is the handshake */
+    PN_STOP = 3,   /* end gracefully */
+    PN_DOWN = 4,   /* actor `id` has ended; payload is a pn_down */
+    PN_KIND_LAST_CONTROL = 15,
+    PN_ASK = 16,    /* command with a reply */
+    PN_TELL = 17,   /* command without */
+    PN_REPLY = 18,  /* result of ask `id` */
+    PN_ERROR = 19,  /* failure of ask `id`; `command` holds its condition */
+    PN_SPEC = 20,   /* what a new process needs to become its actor */
+    PN_DEFINE = 21, /* definition of `command`, ahead of its first use */
+    PN_LOG = 22,    /* a log record on its way to the arbiter */
+    PN_KIND_LAST = 22,
+} pn_kind;
+
+typedef struct {
+    uint8_t kind;
+    bool named; /* the target is `name`; the arbiter resolves it */
+    uint16_t command_size;
+    uint16_t name_size;
+    uint16_t extension_size;
+    uint64_t source;
+    uint64_t target;
+    uint64_t id;
+    uint64_t size;   /* payload bytes of the whole message */
+    uint64_t offset; /* of this frame's payload in it */
+    const char *command;
+    const char *name;
+    const uint8_t *extension; /* skipped by who does not know it */
+} pn_envelope;
+
+static inline bool
+pn_kind_is_control(uint8_t kind)
+{
+    return kind <= PN_KIND_LAST_CONTROL;
+}
+
+/* Bytes of the encoded envelope with its texts. */
+static inline size_t
+pn_envelope_size(const pn_envelope *env)
+{
+    return PN_ENVELOPE_SIZE + (size_t)env->command_size + env->name_size +
+           env->extension_size;
+}
+
+/* Encode to out, which has room for pn_envelope_size(env) bytes. */
+void pn_envelope_encode(const pn_envelope *env, uint8_t *out);
+
+/* Decode the body of one frame. On PN_OK *out points into body for its texts,
+ * and body + pn_envelope_size(out) up to the end is the frame's payload.
+ * PN_EPROTO: unknown kind or flag, a text over its limit, a payload that is
+ * longer than a chunk or reaches beyond the message's size, a chunk out of
+ * place. *out is written only on PN_OK. */
+int pn_envelope_decode(pn_envelope *out, const uint8_t *body, size_t len);
+
+/* The end of an actor, as PN_DOWN tells it: 8 bytes, then the reason. */
+typedef struct {
+    int32_t exit_code; /* PN_NO_EXIT_CODE if it had none */
+    int32_t signal;    /* 0 if none ended it */
+    const char *reason;
+    size_t reason_size;
+} pn_down;
+
+#define PN_DOWN_SIZE 8
+#define PN_NO_EXIT_CODE INT32_MIN
+
+/* Encode the fixed part; the caller appends the reason. */
+void pn_down_encode(const pn_down *down, uint8_t out[PN_DOWN_SIZE]);
+
+/* PN_EPROTO if len is too short. *out points into bytes. */
+int pn_down_decode(pn_down *out, const uint8_t *bytes, size_t len);
+
+#endif

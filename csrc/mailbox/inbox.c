@@ -1,0 +1,188 @@
+#include "mailbox/inbox.h"
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "ws/frame.h"
+
+#include <string.h>
+
+/* A message whose frames are still coming. The payload follows the struct,
+ * and the texts of the envelope follow the payload. */
+typedef struct pn_assembly {
+    struct pn_assembly *next;
+    pn_envelope env; /* offset: how much of the payload is there */
+    uint8_t bytes[];
+} pn_assembly;
+
+void
+pn_inbox_init(pn_inbox *inbox, size_t message_limit)
+{
+    *inbox = (pn_inbox){.message_limit = message_limit};
+}
+
+static void
+free_all(pn_assembly *assembly)
+{
+    while (assembly != NULL) {
+        pn_assembly *next = assembly->next;
+        pn_free(assembly);
+        assembly = next;
+    }
+}
+
+void
+pn_inbox_free(pn_inbox *inbox)
+{
+    free_all(inbox->unfinished);
+    free_all(inbox->finished);
+    pn_buffer_free(&inbox->bytes);
+    pn_inbox_init(inbox, inbox->message_limit);
+}
+
+/* What was lent is taken back: the frame, and the finished message. */
+static void
+take_back(pn_inbox *inbox)
+{
+    pn_buffer_consume(&inbox->bytes, inbox->given);
+    inbox->given = 0;
+    free_all(inbox->finished);
+    inbox->finished = NULL;
+}
+
+/* Links carry whole, unmasked, binary frames of bounded length only. */
+static int
+check_frame(const pn_frame *frame)
+{
+    if (!frame->final || frame->masked || frame->rsv != 0 ||
+        frame->opcode != PN_OP_BINARY)
+        return PN_EPROTO;
+    return frame->length > PN_BODY_LIMIT ? PN_ETOOBIG : PN_OK;
+}
+
+int
+pn_inbox_next(pn_inbox *inbox, pn_part *out)
+{
+    take_back(inbox);
+    const uint8_t *raw = pn_buffer_bytes(&inbox->bytes);
+    size_t available = pn_buffer_size(&inbox->bytes);
+    pn_frame frame;
+    if (available == 0)
+        return PN_MORE;
+    int err = pn_frame_decode(&frame, raw, available);
+    if (err != PN_OK)
+        return err;
+    err = check_frame(&frame);
+    if (err < 0)
+        return err;
+    size_t body = (size_t)frame.length;
+    size_t whole = frame.header_size + body;
+    if (available < whole)
+        return PN_MORE;
+    err = pn_envelope_decode(&out->env, raw + frame.header_size, body);
+    if (err < 0)
+        return err;
+    size_t head = frame.header_size + pn_envelope_size(&out->env);
+    out->payload = raw + head;
+    out->size = whole - head;
+    out->raw = raw;
+    out->raw_size = whole;
+    inbox->given = whole;
+    return PN_OK;
+}
+
+/* Where the pointer to the message of this frame stands. */
+static pn_assembly **
+find_assembly(pn_inbox *inbox, const pn_envelope *env)
+{
+    pn_assembly **at = &inbox->unfinished;
+    while (*at != NULL &&
+           ((*at)->env.id != env->id || (*at)->env.source != env->source ||
+            (*at)->env.target != env->target || (*at)->env.kind != env->kind))
+        at = &(*at)->next;
+    return at;
+}
+
+static int
+begin_assembly(pn_inbox *inbox, const pn_envelope *env)
+{
+    if (env->size > inbox->message_limit)
+        return PN_ETOOBIG;
+    size_t size = (size_t)env->size;
+    if (inbox->held + size > PN_INBOX_HELD_FACTOR * inbox->message_limit)
+        return PN_ETOOBIG;
+    size_t texts = pn_envelope_size(env) - PN_ENVELOPE_SIZE;
+    pn_assembly *new = pn_alloc(sizeof *new + size + texts);
+    if (new == NULL)
+        return PN_ENOMEM;
+    *new = (pn_assembly){.next = inbox->unfinished, .env = *env};
+    memcpy(new->bytes + size, env->command, texts);
+    new->env.command = (const char *)new->bytes + size;
+    new->env.name = new->env.command + env->command_size;
+    new->env.extension = (const uint8_t *)new->env.name + env->name_size;
+    inbox->unfinished = new;
+    inbox->held += size;
+    return PN_OK;
+}
+
+/* Add the part's payload to its message, which moves to `finished` once it is
+ * complete. */
+static int
+fill(pn_inbox *inbox, pn_assembly **at, const pn_part *part)
+{
+    pn_assembly *message = *at;
+    memcpy(message->bytes + part->env.offset, part->payload, part->size);
+    message->env.offset += part->size;
+    if (message->env.offset < message->env.size)
+        return PN_MORE;
+    *at = message->next;
+    message->next = NULL;
+    inbox->held -= (size_t)message->env.size;
+    inbox->finished = message;
+    return PN_OK;
+}
+
+int
+pn_inbox_join(pn_inbox *inbox, const pn_part *part, pn_message *out)
+{
+    if (part->size == part->env.size) {
+        if (part->size > inbox->message_limit)
+            return PN_ETOOBIG;
+        *out = (pn_message){part->env, part->payload, part->size};
+        return PN_OK;
+    }
+    pn_assembly **at = find_assembly(inbox, &part->env);
+    if ((*at == NULL) != (part->env.offset == 0))
+        return PN_EPROTO;
+    if (*at == NULL) {
+        int err = begin_assembly(inbox, &part->env);
+        if (err < 0)
+            return err;
+        at = &inbox->unfinished;
+        (*at)->env.offset = 0;
+    }
+    if ((*at)->env.size != part->env.size ||
+        (*at)->env.offset != part->env.offset)
+        return PN_EPROTO;
+    int err = fill(inbox, at, part);
+    if (err == PN_OK) {
+        const pn_assembly *done = inbox->finished;
+        *out = (pn_message){done->env, done->bytes, (size_t)done->env.size};
+    }
+    return err;
+}
+
+void
+pn_inbox_forget(pn_inbox *inbox, uint64_t source)
+{
+    pn_assembly **at = &inbox->unfinished;
+    while (*at != NULL) {
+        pn_assembly *message = *at;
+        if (message->env.source != source) {
+            at = &message->next;
+            continue;
+        }
+        *at = message->next;
+        inbox->held -= (size_t)message->env.size;
+        pn_free(message);
+    }
+}

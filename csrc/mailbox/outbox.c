@@ -1,0 +1,357 @@
+#include "mailbox/outbox.h"
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "ws/frame.h"
+
+/* Small messages lie in `bytes` as whole frames. A large message has its
+ * texts in `bytes`, and env points to them. */
+typedef struct pn_segment {
+    struct pn_segment *next;
+    pn_buffer bytes;
+    size_t packed;   /* bytes ever packed; no more are added past PN_CHUNK */
+    size_t messages; /* that leave with this segment */
+    bool large;
+    pn_envelope env;
+    pn_ref payload;
+} pn_segment;
+
+void
+pn_outbox_init(pn_outbox *outbox, size_t message_limit, size_t byte_limit)
+{
+    *outbox = (pn_outbox){
+        .message_limit = message_limit,
+        .byte_limit = byte_limit,
+    };
+}
+
+static void
+free_segment(pn_segment *segment)
+{
+    if (segment == NULL)
+        return;
+    pn_buffer_free(&segment->bytes);
+    pn_ref_release(&segment->payload);
+    pn_free(segment);
+}
+
+void
+pn_outbox_free(pn_outbox *outbox)
+{
+    while (outbox->first != NULL) {
+        pn_segment *next = outbox->first->next;
+        free_segment(outbox->first);
+        outbox->first = next;
+    }
+    free_segment(outbox->spare);
+    pn_buffer_free(&outbox->control);
+    pn_buffer_free(&outbox->head);
+    pn_outbox_init(outbox, outbox->message_limit, outbox->byte_limit);
+}
+
+bool
+pn_outbox_full(const pn_outbox *outbox)
+{
+    return outbox->messages >= outbox->message_limit ||
+           outbox->bytes >= outbox->byte_limit;
+}
+
+/* Append a frame header and the envelope for payload bytes that follow. */
+static int
+append_head(pn_buffer *out, const pn_envelope *env, size_t payload)
+{
+    size_t body = pn_envelope_size(env) + payload;
+    int err = pn_buffer_reserve(out, PN_FRAME_HEADER_MAX + body);
+    if (err < 0)
+        return err;
+    pn_frame frame = {
+        .final = true,
+        .opcode = PN_OP_BINARY,
+        .length = body,
+    };
+    out->end += pn_frame_encode_header(pn_buffer_tail(out), &frame);
+    pn_envelope_encode(env, pn_buffer_tail(out));
+    out->end += pn_envelope_size(env);
+    return PN_OK;
+}
+
+static int
+append_message(pn_buffer *out, const pn_envelope *env, pn_ref *payload)
+{
+    int err = append_head(out, env, payload->size);
+    if (err < 0)
+        return err;
+    (void)pn_buffer_append(out, payload->data, payload->size); /* reserved */
+    pn_ref_release(payload);
+    return PN_OK;
+}
+
+static pn_segment *
+add_segment(pn_outbox *outbox)
+{
+    pn_segment *segment = outbox->spare;
+    if (segment != NULL)
+        outbox->spare = NULL;
+    else
+        segment = pn_alloc_zeroed(1, sizeof *segment);
+    if (segment == NULL)
+        return NULL;
+    if (outbox->last != NULL)
+        outbox->last->next = segment;
+    else
+        outbox->first = segment;
+    outbox->last = segment;
+    return segment;
+}
+
+/* The segment that takes another small message. */
+static pn_segment *
+packed_segment(pn_outbox *outbox)
+{
+    pn_segment *last = outbox->last;
+    if (last != NULL && !last->large && last->packed < PN_CHUNK)
+        return last;
+    return add_segment(outbox);
+}
+
+/* Count what was packed into segment since its buffer held before bytes. */
+static void
+count_packed(pn_outbox *outbox, pn_segment *segment, size_t before)
+{
+    size_t added = pn_buffer_size(&segment->bytes) - before;
+    segment->packed += added;
+    segment->messages++;
+    outbox->bytes += added;
+    outbox->messages++;
+}
+
+static int
+put_packed(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload)
+{
+    pn_segment *segment = packed_segment(outbox);
+    if (segment == NULL)
+        return PN_ENOMEM;
+    size_t before = pn_buffer_size(&segment->bytes);
+    int err = append_message(&segment->bytes, env, payload);
+    if (err < 0)
+        return err; /* an empty segment may stay: it leaves as no bytes */
+    count_packed(outbox, segment, before);
+    return PN_OK;
+}
+
+/* Copy the envelope's texts into the segment and point env there. */
+static int
+keep_texts(pn_segment *segment, const pn_envelope *env)
+{
+    pn_buffer *texts = &segment->bytes;
+    size_t size = pn_envelope_size(env) - PN_ENVELOPE_SIZE;
+    int err = pn_buffer_reserve(texts, size);
+    if (err < 0)
+        return err;
+    (void)pn_buffer_append(texts, env->command, env->command_size);
+    (void)pn_buffer_append(texts, env->name, env->name_size);
+    (void)pn_buffer_append(texts, env->extension, env->extension_size);
+    segment->env = *env;
+    segment->env.command = (const char *)pn_buffer_bytes(texts);
+    segment->env.name = segment->env.command + env->command_size;
+    segment->env.extension =
+        (const uint8_t *)segment->env.name + env->name_size;
+    return PN_OK;
+}
+
+static int
+put_large(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload)
+{
+    pn_segment *segment = pn_alloc_zeroed(1, sizeof *segment);
+    if (segment == NULL)
+        return PN_ENOMEM;
+    int err = keep_texts(segment, env);
+    if (err < 0) {
+        free_segment(segment);
+        return err;
+    }
+    segment->large = true;
+    segment->messages = 1;
+    segment->payload = *payload;
+    *payload = (pn_ref){0};
+    if (outbox->last != NULL)
+        outbox->last->next = segment;
+    else
+        outbox->first = segment;
+    outbox->last = segment;
+    outbox->messages++;
+    outbox->bytes += segment->payload.size;
+    return PN_OK;
+}
+
+int
+pn_outbox_put(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload)
+{
+    pn_envelope whole = *env;
+    whole.size = payload->size;
+    whole.offset = 0;
+    if (pn_kind_is_control(env->kind))
+        return append_message(&outbox->control, &whole, payload);
+    if (payload->size <= PN_PACKED_LIMIT)
+        return put_packed(outbox, &whole, payload);
+    return put_large(outbox, &whole, payload);
+}
+
+int
+pn_outbox_put_frame(pn_outbox *outbox, uint8_t kind, const uint8_t *frame,
+                    size_t size)
+{
+    if (pn_kind_is_control(kind))
+        return pn_buffer_append(&outbox->control, frame, size);
+    pn_segment *segment = packed_segment(outbox);
+    if (segment == NULL)
+        return PN_ENOMEM;
+    size_t before = pn_buffer_size(&segment->bytes);
+    int err = pn_buffer_append(&segment->bytes, frame, size);
+    if (err < 0)
+        return err;
+    count_packed(outbox, segment, before);
+    return PN_OK;
+}
+
+/* Take the first segment out; a packed one becomes the spare. */
+static void
+pop_segment(pn_outbox *outbox)
+{
+    pn_segment *segment = outbox->first;
+    outbox->first = segment->next;
+    if (outbox->first == NULL)
+        outbox->last = NULL;
+    outbox->messages -= segment->messages;
+    if (segment->large || outbox->spare != NULL) {
+        free_segment(segment);
+        return;
+    }
+    pn_buffer bytes = segment->bytes;
+    *segment = (pn_segment){.bytes = bytes};
+    outbox->spare = segment;
+}
+
+/* Make the header of the first segment's next chunk. */
+static int
+begin_chunk(pn_outbox *outbox)
+{
+    pn_segment *segment = outbox->first;
+    size_t left = segment->payload.size - (size_t)segment->env.offset;
+    size_t size = left < PN_CHUNK ? left : PN_CHUNK;
+    pn_envelope env = segment->env;
+    if (env.offset > 0) {
+        env.command_size = env.name_size = env.extension_size = 0;
+        env.named = false;
+    }
+    int err = append_head(&outbox->head, &env, size);
+    if (err < 0)
+        return err;
+    outbox->chunk_end = (size_t)env.offset + size;
+    return PN_OK;
+}
+
+/* At a frame's end: choose what leaves next. PN_MORE if nothing waits. */
+static int
+choose(pn_outbox *outbox)
+{
+    if (pn_buffer_size(&outbox->control) > 0) {
+        outbox->writing = PN_WRITING_CONTROL;
+        return PN_OK;
+    }
+    while (outbox->first != NULL && !outbox->first->large &&
+           pn_buffer_size(&outbox->first->bytes) == 0)
+        pop_segment(outbox);
+    if (outbox->first == NULL)
+        return PN_MORE;
+    if (!outbox->first->large) {
+        outbox->writing = PN_WRITING_PACKED;
+        return PN_OK;
+    }
+    int err = begin_chunk(outbox);
+    if (err == PN_OK)
+        outbox->writing = PN_WRITING_CHUNK;
+    return err;
+}
+
+static pn_slice
+slice_of(const pn_buffer *buffer)
+{
+    return (pn_slice){pn_buffer_bytes(buffer), pn_buffer_size(buffer)};
+}
+
+int
+pn_outbox_peek(pn_outbox *outbox, pn_slice slices[PN_OUTBOX_SLICES])
+{
+    if (outbox->writing == PN_WRITING_NOTHING) {
+        int err = choose(outbox);
+        if (err != PN_OK)
+            return err == PN_MORE ? 0 : err;
+    }
+    if (outbox->writing == PN_WRITING_CONTROL) {
+        slices[0] = slice_of(&outbox->control);
+        return 1;
+    }
+    pn_segment *segment = outbox->first;
+    if (outbox->writing == PN_WRITING_PACKED) {
+        slices[0] = slice_of(&segment->bytes);
+        return 1;
+    }
+    int count = 0;
+    if (pn_buffer_size(&outbox->head) > 0)
+        slices[count++] = slice_of(&outbox->head);
+    size_t offset = (size_t)segment->env.offset;
+    slices[count++] =
+        (pn_slice){segment->payload.data + offset, outbox->chunk_end - offset};
+    return count;
+}
+
+static void
+sent_chunk(pn_outbox *outbox, size_t size)
+{
+    pn_segment *segment = outbox->first;
+    size_t head = pn_buffer_size(&outbox->head);
+    size_t of_head = size < head ? size : head;
+    pn_buffer_consume(&outbox->head, of_head);
+    segment->env.offset += size - of_head;
+    outbox->bytes -= size - of_head;
+    if (segment->env.offset < outbox->chunk_end)
+        return;
+    outbox->writing = PN_WRITING_NOTHING;
+    if (segment->env.offset == segment->payload.size)
+        pop_segment(outbox);
+}
+
+void
+pn_outbox_sent(pn_outbox *outbox, size_t size)
+{
+    if (outbox->writing == PN_WRITING_CHUNK) {
+        sent_chunk(outbox, size);
+        return;
+    }
+    bool control = outbox->writing == PN_WRITING_CONTROL;
+    pn_buffer *bytes = control ? &outbox->control : &outbox->first->bytes;
+    pn_buffer_consume(bytes, size);
+    if (!control)
+        outbox->bytes -= size;
+    if (pn_buffer_size(bytes) > 0)
+        return;
+    outbox->writing = PN_WRITING_NOTHING;
+    if (!control)
+        pop_segment(outbox);
+}
+
+bool
+pn_outbox_check(const pn_outbox *outbox)
+{
+    size_t messages = 0, bytes = 0;
+    const pn_segment *last = NULL;
+    for (const pn_segment *s = outbox->first; s != NULL; s = s->next) {
+        messages += s->messages;
+        bytes += s->large ? s->payload.size - (size_t)s->env.offset
+                          : pn_buffer_size(&s->bytes);
+        last = s;
+    }
+    return last == outbox->last && messages == outbox->messages &&
+           bytes == outbox->bytes;
+}
