@@ -56,7 +56,7 @@ pn_envelope_encode(const pn_envelope *env, uint8_t *out)
 static bool
 known_kind(uint8_t kind)
 {
-    return (kind >= PN_HELLO && kind <= PN_DOWN) ||
+    return (kind >= PN_HELLO && kind <= PN_PEER) ||
            (kind >= PN_ASK && kind <= PN_KIND_LAST);
 }
 
@@ -71,7 +71,8 @@ chunk_fits(const pn_envelope *env, size_t payload)
         return payload == env->size; /* control is never chunked */
     if (payload == 0)
         return env->size == 0;
-    return env->offset == 0 || pn_envelope_size(env) == PN_ENVELOPE_SIZE;
+    return env->offset == 0 ||
+           (env->command_size == 0 && env->extension_size == 0);
 }
 
 int

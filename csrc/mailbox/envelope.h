@@ -28,7 +28,8 @@ typedef enum {
     PN_HELLO = 1,  /* first on every link, both ways: versions */
     PN_NOTIFY = 2, /* heartbeat; the first one is the handshake */
     PN_STOP = 3,   /* end gracefully */
-    PN_DOWN = 4,   /* actor `id` has ended; payload is a pn_down */
+    PN_BOUND = 4,  /* ask `id`, sent to a name, went to actor `source` */
+    PN_PEER = 5,   /* who actor `source` is, ahead of its first message */
     PN_KIND_LAST_CONTROL = 15,
     PN_ASK = 16,    /* command with a reply */
     PN_TELL = 17,   /* command without */
@@ -37,7 +38,8 @@ typedef enum {
     PN_SPEC = 20,   /* what a new process needs to become its actor */
     PN_DEFINE = 21, /* definition of `command`, ahead of its first use */
     PN_LOG = 22,    /* a log record on its way to the arbiter */
-    PN_KIND_LAST = 22,
+    PN_DOWN = 23,   /* actor `id` has ended, behind all that it sent */
+    PN_KIND_LAST = 23,
 } pn_kind;
 
 typedef struct {

@@ -151,7 +151,9 @@ pn_inbox_join(pn_inbox *inbox, const pn_part *part, pn_message *out)
         return PN_OK;
     }
     pn_assembly **at = find_assembly(inbox, &part->env);
-    if ((*at == NULL) != (part->env.offset == 0))
+    if (*at == NULL && part->env.offset > 0)
+        return PN_MORE; /* the rest of a message that was forgotten */
+    if (*at != NULL && part->env.offset == 0)
         return PN_EPROTO;
     if (*at == NULL) {
         int err = begin_assembly(inbox, &part->env);

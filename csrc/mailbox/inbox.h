@@ -46,8 +46,9 @@ void pn_inbox_free(pn_inbox *inbox);
 int pn_inbox_next(pn_inbox *inbox, pn_part *out);
 
 /* Join a frame to its message. PN_OK: *out is complete, borrowed until the
- * next call of next, join or forget. PN_MORE: other frames are to come.
- * PN_ETOOBIG: over the limit; PN_EPROTO: a chunk out of order; PN_ENOMEM. */
+ * next call of next, join or forget. PN_MORE: other frames are to come, or
+ * the message's beginning was forgotten. PN_ETOOBIG: over the limit;
+ * PN_EPROTO: a chunk out of order; PN_ENOMEM. */
 int pn_inbox_join(pn_inbox *inbox, const pn_part *part, pn_message *out);
 
 /* Drop the unfinished messages of a source that has ended. */

@@ -241,8 +241,8 @@ begin_chunk(pn_outbox *outbox)
     size_t size = left < PN_CHUNK ? left : PN_CHUNK;
     pn_envelope env = segment->env;
     if (env.offset > 0) {
-        env.command_size = env.name_size = env.extension_size = 0;
-        env.named = false;
+        env.command_size = env.extension_size = 0;
+        env.extension = NULL;
     }
     int err = append_head(&outbox->head, &env, size);
     if (err < 0)

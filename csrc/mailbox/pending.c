@@ -70,6 +70,14 @@ pn_pending_take(pn_pending *pending, uint64_t id)
     return object;
 }
 
+void
+pn_pending_bind(pn_pending *pending, uint64_t id, uint64_t target)
+{
+    pn_waiter *waiter = pn_map_get(&pending->waiters, id);
+    if (waiter != NULL)
+        waiter->target = target;
+}
+
 /* Merge sort by id: the list may hold a hundred thousand entries. */
 static pn_waiter *
 merge(pn_waiter *a, pn_waiter *b)

@@ -34,6 +34,10 @@ int pn_pending_add(pn_pending *pending, uint64_t target, void *object,
 /* The object waiting for id, which passes to the caller; NULL if none. */
 void *pn_pending_take(pn_pending *pending, uint64_t id);
 
+/* Say who will answer an ask that was sent to a name. Unknown ids are
+ * ignored: the reply may have come first. */
+void pn_pending_bind(pn_pending *pending, uint64_t id, uint64_t target);
+
 /* Take all that wait for target, or, with all, every one: a list in the order
  * of their ids, whose entries the caller hands back by pn_pending_recycle
  * after taking their objects. */
