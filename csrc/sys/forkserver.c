@@ -1,0 +1,373 @@
+#include "sys/forkserver.h"
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "sys/fdpass.h"
+#include "sys/forktable.h"
+#include "sys/pidfd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Places in the poll set; the open channels follow, in the table's order. */
+enum { ON_SIGNAL, ON_CONTROL, ON_MASTER, ON_CHANNELS };
+
+/* A serving server.
+ *   - polled has room for ON_CHANNELS and every channel of the table;
+ *   - ending is true once the master is gone: every channel is hung up then
+ *     and the first ON_CHANNELS entries but ON_SIGNAL are not polled. */
+typedef struct {
+    const pn_forkserver *self;
+    pn_forktable table;
+    struct pollfd *polled;
+    size_t room; /* channels that polled has room for */
+    int signals; /* signalfd of SIGCHLD */
+    pid_t pid;   /* of the server */
+    bool ending;
+    sigset_t mask; /* before serving */
+} serving;
+
+static int64_t
+now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A standard stream that the master had closed would be the number of some
+ * channel here, and be overwritten in a child. */
+static int
+occupy_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        if (open("/dev/null", O_RDWR) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* Block every signal: what is sent to a child between its fork and its first
+ * instruction stays pending then, and none can stop the server. */
+static int
+open_signals(serving *s)
+{
+    sigset_t all, child;
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigfillset(&all);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    /* An inherited SIG_IGN would reap behind our back. */
+    sigaction(SIGCHLD, &standard, NULL);
+    sigprocmask(SIG_SETMASK, &all, &s->mask);
+    s->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (s->signals >= 0)
+        return 0;
+    int err = -errno;
+    sigprocmask(SIG_SETMASK, &s->mask, NULL);
+    return err;
+}
+
+static int
+grow(serving *s)
+{
+    if (s->table.channel_count < s->room)
+        return 0;
+    size_t room = s->room == 0 ? 8 : s->room * 2;
+    struct pollfd *polled =
+        pn_realloc(s->polled, (ON_CHANNELS + room) * sizeof *polled);
+    if (polled == NULL)
+        return PN_ENOMEM;
+    s->polled = polled;
+    s->room = room;
+    return 0;
+}
+
+static int
+serving_init(serving *s, const pn_forkserver *self)
+{
+    s->self = self;
+    s->polled = NULL;
+    s->room = 0;
+    s->pid = getpid();
+    s->ending = false;
+    pn_forktable_init(&s->table);
+    int err = occupy_standard_streams();
+    if (err < 0)
+        return err;
+    err = grow(s);
+    if (err < 0)
+        return err;
+    err = open_signals(s);
+    if (err < 0)
+        pn_free(s->polled);
+    return err;
+}
+
+static void
+serving_fini(serving *s)
+{
+    pn_forktable_fini(&s->table);
+    close(s->signals);
+    sigprocmask(SIG_SETMASK, &s->mask, NULL);
+    pn_free(s->polled);
+}
+
+static void
+master_gone(serving *s, int64_t now)
+{
+    s->ending = true;
+    pn_fork_channel *channel = s->table.channels;
+    for (; channel != NULL; channel = channel->next)
+        pn_forktable_hang_up(channel, now + PN_FORK_GRACE);
+}
+
+/* Several exits may be one SIGCHLD. */
+static void
+reap(serving *s)
+{
+    struct signalfd_siginfo info;
+    while (read(s->signals, &info, sizeof info) > 0)
+        ;
+    for (;;) {
+        int status;
+        struct rusage usage;
+        pid_t pid = wait4(-1, &status, WNOHANG, &usage);
+        if (pid <= 0)
+            return;
+        pn_forktable_exited(&s->table, pid, status, &usage);
+    }
+}
+
+static void
+on_control(serving *s, int64_t now)
+{
+    char byte;
+    size_t len;
+    pn_fdpass fds;
+    int err =
+        pn_fdpass_receive(s->self->control, &byte, sizeof byte, &len, &fds);
+    if (err == PN_MORE)
+        return;
+    if (err != PN_OK) {
+        master_gone(s, now);
+        return;
+    }
+    /* Without room the descriptor is closed and its arbiter sees the end of
+     * file. */
+    if (fds.count == 1 && grow(s) == 0) {
+        (void)pn_forktable_add(&s->table, fds.fd[0]);
+        fds.count = 0;
+    }
+    pn_fdpass_close(&fds);
+}
+
+static void
+take_stream(int fd, int stream)
+{
+    dup2(fd, stream);
+    close(fd);
+}
+
+/* In the child: put the received descriptors in their places. */
+static int
+place_streams(const pn_fork_request *request, const pn_fdpass *fds)
+{
+    size_t next = 1;
+    for (int i = PN_FORK_STDIN; i <= PN_FORK_STDERR; i++) {
+        if (request->given & (1u << i))
+            take_stream(fds->fd[next++], i - PN_FORK_STDIN);
+    }
+    return fds->fd[0];
+}
+
+/* In the child, from fork to a process that could have been exec'ed. */
+static int
+become_child(serving *s, const pn_fork_request *request, const pn_fdpass *fds)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != s->pid)
+        _exit(1); /* the server died before the line above */
+
+    pn_forktable_abandon(&s->table);
+    close(s->signals);
+    close(s->self->control);
+    int link = place_streams(request, fds);
+
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t none;
+    sigemptyset(&none);
+    sigaction(SIGINT, &ignore, NULL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    return link;
+}
+
+/* Fork for a complete request. True in the child, with *link set. */
+static bool
+spawn(serving *s, pn_fork_channel *channel, const pn_fork_request *request,
+      const pn_fdpass *fds, int *link)
+{
+    pn_fork_child *child = pn_forktable_reserve(channel, request->token);
+    if (child == NULL) {
+        pn_forktable_failed(channel, request->token, ENOMEM);
+        return false;
+    }
+    pid_t pid = s->self->fork(s->self->context);
+    if (pid == 0) {
+        *link = become_child(s, request, fds);
+        return true;
+    }
+    if (pid < 0) {
+        int error = errno;
+        pn_free(child);
+        pn_forktable_failed(channel, request->token, error);
+        return false;
+    }
+    int pidfd = pn_pidfd_open(pid); /* before anything can reap it */
+    pn_forktable_started(&s->table, child, pid, pidfd < 0 ? -1 : pidfd);
+    return false;
+}
+
+/* 0 or the errno to answer with. */
+static int
+request_error(const pn_fork_request *request, const pn_fdpass *fds)
+{
+    if (fds->cut)
+        return EMFILE;
+    size_t count = (size_t)__builtin_popcount(request->given);
+    bool known = (request->given >> PN_FORK_FDS) == 0;
+    bool linked = (request->given & (1u << PN_FORK_LINK)) != 0;
+    return known && linked && fds->count == count ? 0 : EINVAL;
+}
+
+/* Read one request. True in the child that it made. */
+static bool
+on_request(serving *s, pn_fork_channel *channel, int64_t now, int *link)
+{
+    pn_fork_request request;
+    size_t len;
+    pn_fdpass fds;
+    int err =
+        pn_fdpass_receive(channel->fd, &request, sizeof request, &len, &fds);
+    if (err == PN_MORE)
+        return false;
+    if (err != PN_OK || len != sizeof request ||
+        request.kind != PN_FORK_SPAWN) {
+        if (err == PN_OK)
+            pn_fdpass_close(&fds);
+        pn_forktable_hang_up(channel, now + PN_FORK_GRACE);
+        return false;
+    }
+    int error = request_error(&request, &fds);
+    if (error == 0 && spawn(s, channel, &request, &fds, link))
+        return true;
+    if (error != 0)
+        pn_forktable_failed(channel, request.token, error);
+    pn_fdpass_close(&fds);
+    return false;
+}
+
+/* A hung-up arbiter's last requests are not worth a fork. */
+static bool
+on_channel(serving *s, pn_fork_channel *channel, short events, int64_t now,
+           int *link)
+{
+    if (events & (POLLHUP | POLLERR | POLLNVAL)) {
+        pn_forktable_hang_up(channel, now + PN_FORK_GRACE);
+        return false;
+    }
+    if (events & POLLOUT)
+        pn_forktable_flush(channel);
+    return (events & POLLIN) && on_request(s, channel, now, link);
+}
+
+/* A channel with reports to send is not read: its client has to take those
+ * first. A negative descriptor is skipped by poll. */
+static nfds_t
+fill(serving *s)
+{
+    bool ending = s->ending;
+    struct pollfd *p = s->polled;
+    p[ON_SIGNAL] = (struct pollfd){.fd = s->signals, .events = POLLIN};
+    p[ON_CONTROL] = (struct pollfd){.fd = ending ? -1 : s->self->control,
+                                    .events = POLLIN};
+    p[ON_MASTER] =
+        (struct pollfd){.fd = ending ? -1 : s->self->master, .events = POLLIN};
+    nfds_t count = ON_CHANNELS;
+    const pn_fork_channel *channel = s->table.channels;
+    for (; channel != NULL; channel = channel->next) {
+        short events = channel->first == NULL ? POLLIN : POLLOUT;
+        p[count++] = (struct pollfd){.fd = channel->fd, .events = events};
+    }
+    return count;
+}
+
+static int
+timeout_ms(const serving *s)
+{
+    int64_t deadline = pn_forktable_deadline(&s->table);
+    if (deadline == PN_FORK_NEVER)
+        return -1;
+    int64_t left = deadline - now_ms();
+    return left > 0 ? (int)left : 0;
+}
+
+/* One round over what is ready, in the order in which poll was filled. New
+ * channels are taken last, so that the two stay in step. */
+static bool
+handle(serving *s, int *link)
+{
+    int64_t now = now_ms();
+    const struct pollfd *polled = s->polled;
+    short control = polled[ON_CONTROL].revents;
+    if (polled[ON_SIGNAL].revents)
+        reap(s);
+    if (polled[ON_MASTER].revents && !s->ending)
+        master_gone(s, now);
+    polled += ON_CHANNELS;
+    pn_fork_channel *channel = s->table.channels;
+    for (; channel != NULL; channel = channel->next) {
+        short events = polled++->revents;
+        if (channel->fd >= 0 && events != 0 &&
+            on_channel(s, channel, events, now, link))
+            return true;
+    }
+    if (control && !s->ending)
+        on_control(s, now);
+    pn_forktable_kill_due(&s->table, now);
+    pn_forktable_sweep(&s->table);
+    return false;
+}
+
+int
+pn_forkserver_serve(const pn_forkserver *self, int *link)
+{
+    serving s;
+    int err = serving_init(&s, self);
+    if (err < 0)
+        return err;
+    while (!s.ending || s.table.child_count > 0) {
+        nfds_t count = fill(&s);
+        if (poll(s.polled, count, timeout_ms(&s)) < 0) {
+            if (errno == EINTR)
+                continue;
+            err = -errno;
+            break;
+        }
+        if (handle(&s, link))
+            return PN_FORKSERVER_CHILD;
+    }
+    serving_fini(&s);
+    return err;
+}
