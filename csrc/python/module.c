@@ -1,4 +1,6 @@
 /* pulsar_native._native: multi-phase init, all state in pn_state. */
+#include "python/forkchannel.h"
+#include "python/forkserver.h"
 #include "python/state.h"
 
 #include <stddef.h>
@@ -11,7 +13,9 @@ typedef struct {
 } borrowed_name;
 
 #define FROM(member, module_, name_)                                          \
-    {offsetof(pn_state, member), module_, name_}
+    {                                                                         \
+        offsetof(pn_state, member), module_, name_                            \
+    }
 
 static const borrowed_name borrowed[] = {
     FROM(error, "pulsar_native.exceptions", "PulsarException"),
@@ -23,6 +27,8 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
+    pn_add_forkserver,
+    pn_add_forkchannel,
     NULL,
 };
 
@@ -96,14 +102,10 @@ static PyModuleDef_Slot module_slots[] = {
 PyDoc_STRVAR(module_doc, "The native core of pulsar_native.");
 
 struct PyModuleDef pn_module = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "pulsar_native._native",
-    .m_doc = module_doc,
-    .m_size = sizeof(pn_state),
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-    .m_free = module_free,
+    PyModuleDef_HEAD_INIT,   .m_name = "pulsar_native._native",
+    .m_doc = module_doc,     .m_size = sizeof(pn_state),
+    .m_slots = module_slots, .m_traverse = module_traverse,
+    .m_clear = module_clear, .m_free = module_free,
 };
 
 PyMODINIT_FUNC

@@ -13,6 +13,7 @@
 typedef struct {
     PyObject *error;          /* exceptions module: PulsarException */
     PyObject *protocol_error; /* exceptions module: ProtocolError */
+    PyObject *forkchannel;    /* type ForkChannel */
 } pn_state;
 
 extern struct PyModuleDef pn_module;

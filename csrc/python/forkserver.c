@@ -1,0 +1,100 @@
+#include "python/forkserver.h"
+
+#include "base/status.h"
+#include "python/error.h"
+#include "sys/forkserver.h"
+#include "sys/pidfd.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* fork(2) between the interpreter's hooks. The child's hook runs only after
+ * the engine has made it a process of its own: it may call Python. */
+static pid_t
+fork_interpreter(void *Py_UNUSED(context))
+{
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    if (pid == 0)
+        return 0;
+    int error = errno;
+    PyOS_AfterFork_Parent();
+    errno = error;
+    return pid;
+}
+
+PyDoc_STRVAR(serve_doc,
+             "forkserver_serve($module, control_fd, master_pidfd, /)\n--\n\n"
+             "Serve as the fork server until the master is gone.\n\n"
+             "Returns None in the server, when all children are reaped, and\n"
+             "(link_fd, master_pidfd) in each child. *control_fd* is one end\n"
+             "of the master's SOCK_SEQPACKET pair, *master_pidfd* may be -1.\n"
+             "For a process with one thread: it holds the GIL throughout.\n"
+             "Raises OSError or MemoryError if it cannot serve.");
+
+static PyObject *
+forkserver_serve(PyObject *module, PyObject *args)
+{
+    pn_forkserver server = {.fork = fork_interpreter};
+    int link = -1;
+    if (!PyArg_ParseTuple(args, "ii:forkserver_serve", &server.control,
+                          &server.master))
+        return NULL;
+    int err = pn_forkserver_serve(&server, &link);
+    if (err == PN_FORKSERVER_CHILD) {
+        PyOS_AfterFork_Child();
+        return Py_BuildValue("(ii)", link, server.master);
+    }
+    if (err < 0)
+        return pn_raise_status(PyModule_GetState(module), err);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(open_doc,
+             "pidfd_open($module, pid, /)\n--\n\n"
+             "A close-on-exec descriptor of the process, readable once it\n"
+             "has ended. Raises OSError.");
+
+static PyObject *
+pidfd_open(PyObject *module, PyObject *args)
+{
+    int pid;
+    if (!PyArg_ParseTuple(args, "i:pidfd_open", &pid))
+        return NULL;
+    int fd = pn_pidfd_open(pid);
+    if (fd < 0)
+        return pn_raise_status(PyModule_GetState(module), fd);
+    return PyLong_FromLong(fd);
+}
+
+PyDoc_STRVAR(send_signal_doc,
+             "pidfd_send_signal($module, pidfd, pid, signal, /)\n--\n\n"
+             "Signal a process by its descriptor, or by *pid* where *pidfd*\n"
+             "is -1 or the system refuses. Raises ProcessLookupError if it\n"
+             "was reaped, or another OSError.");
+
+static PyObject *
+pidfd_send_signal(PyObject *module, PyObject *args)
+{
+    int pidfd, pid, signal;
+    if (!PyArg_ParseTuple(args, "iii:pidfd_send_signal", &pidfd, &pid,
+                          &signal))
+        return NULL;
+    int err = pn_pidfd_signal(pidfd, pid, signal);
+    if (err < 0)
+        return pn_raise_status(PyModule_GetState(module), err);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"forkserver_serve", forkserver_serve, METH_VARARGS, serve_doc},
+    {"pidfd_open", pidfd_open, METH_VARARGS, open_doc},
+    {"pidfd_send_signal", pidfd_send_signal, METH_VARARGS, send_signal_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+pn_add_forkserver(PyObject *module, pn_state *Py_UNUSED(state))
+{
+    return PyModule_AddFunctions(module, functions);
+}
