@@ -1,0 +1,77 @@
+"""The package under test: process actors of pulsar_native."""
+import asyncio
+import os
+import platform
+from importlib.metadata import version
+
+import stopwatch
+
+import pulsar_native as pn
+
+
+@pn.command()
+def add(request, a, b):
+    """The sum; a synchronous command, as in the other peers."""
+    return a + b
+
+
+def pin(actor, cores):
+    """Pin this actor's process to *cores*; answers its pid."""
+    os.sched_setaffinity(0, cores)
+    return os.getpid()
+
+
+async def drive(actor, target, options, pids):
+    """Ask *target* from inside this actor."""
+    return await stopwatch.closed_loop(
+        lambda: pn.send(target, "add", 1, 2), options, pids)
+
+
+async def asks(options):
+    """Ask a worker from the main process, or a worker from a worker."""
+    answerer = await pn.spawn(name="answerer")
+    pids = [os.getpid()]
+    pids.append(await pn.send(answerer, "run", pin, options["far"]))
+    if options["asker"] == "main":
+        os.sched_setaffinity(0, options["near"])
+        return await drive(None, answerer, options, pids)
+    asker = await pn.spawn(name="asker")
+    pids.append(await pn.send(asker, "run", pin, options["near"]))
+    return await pn.send(asker, "run", drive, answerer, options, pids)
+
+
+async def spawns(options):
+    """Spawn process actors from the main process."""
+    return await stopwatch.spawn_times(
+        lambda name: pn.spawn(name=name),
+        lambda worker: pn.send(worker, "add", 1, 2), options)
+
+
+async def job(options, report):
+    """Measure and report, then let the loop end the actors."""
+    result = await (spawns if options["kind"] == "spawn" else asks)(options)
+    result["versions"] = versions(options)
+    report(result)
+
+
+def versions(options):
+    """What was measured."""
+    found = {
+        "python": platform.python_version(),
+        "pulsar_native": version("pulsar_native"),
+    }
+    if options["loop"] == "uv":
+        found["uvloop"] = version("uvloop")
+    return found
+
+
+def measure(options, report):
+    """Run in the loop under test."""
+    if options["loop"] == "own":
+        pn.run(job(options, report))
+    elif options["loop"] == "uv":
+        import uvloop
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(job(options, report))
+    else:
+        asyncio.run(job(options, report))
