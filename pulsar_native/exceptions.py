@@ -15,3 +15,7 @@ class ProtocolError(PulsarException):
     """
 
     status_code: int | None = None
+
+
+class ForkServerError(PulsarException):
+    """The fork server cannot be started, or refuses a preloaded module."""
