@@ -58,7 +58,7 @@ def versions(options):
     """What was measured."""
     found = {
         "python": platform.python_version(),
-        "pulsar_native": version("pulsar_native"),
+        "pulsar_native": pn.__version__,
     }
     if options["loop"] == "uv":
         found["uvloop"] = version("uvloop")

@@ -37,7 +37,7 @@ def summary(group: list[Row]) -> Row:
     row["versions"] = first["result"]["versions"]
     row["command"] = first["command"]
     for key in keys:
-        values = [run["result"][key] for run in group]
+        values = [round(run["result"][key], 3) for run in group]
         row[key] = {
             "median": median(values), "min": min(values), "max": max(values),
             "values": values,
