@@ -3,6 +3,7 @@
 Beside pulsar 2.0.2 on Python 3.6, a multiprocessing pipe, and sockets with
 pickle written by hand on asyncio and uvloop. See README.md in this folder.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -43,9 +44,10 @@ class Peer:
     old: bool = False  # runs on Python 3.6
 
 
-NATIVE = ("import pulsar_native as pn; pn.spawn, pn.send, pn.command",
-          "pulsar_native cannot be imported, or has no spawn yet: "
-          "pip install .")
+NATIVE = (
+    "import pulsar_native as pn; pn.spawn, pn.send, pn.command",
+    "pulsar_native cannot be imported, or has no spawn yet: pip install .",
+)
 UVLOOP = ("import uvloop", "uvloop is not installed: pip install uvloop")
 ALL, ASKS = "main worker spawn", "main worker"
 
@@ -64,27 +66,49 @@ PEERS = {
     "pulsar+uvloop": Peer("pulsar2", {"loop": "uv"}, ALL, *UVLOOP, old=True),
     "pipe": Peer("pipes", {}, "main"),
     "streams": Peer("sockets", {"loop": "stock", "style": "streams"}, ASKS),
-    "streams36": Peer("sockets", {"loop": "stock", "style": "streams"},
-                      ASKS, old=True),
+    "streams36": Peer(
+        "sockets", {"loop": "stock", "style": "streams"}, ASKS, old=True
+    ),
     "protocol": Peer("sockets", {"loop": "stock", "style": "protocol"}, ASKS),
-    "uvloop": Peer("sockets", {"loop": "uv", "style": "protocol"}, ASKS,
-                   *UVLOOP),
+    "uvloop": Peer(
+        "sockets", {"loop": "uv", "style": "protocol"}, ASKS, *UVLOOP
+    ),
     "fork": Peer("pipes", {"context": "fork"}, "spawn"),
     "forkserver": Peer("pipes", {"context": "forkserver"}, "spawn"),
     "new-interpreter": Peer("pipes", {"context": "spawn"}, "spawn"),
 }
 
 CASES: dict[str, Row] = {
-    "main-1": {"kind": "main", "asker": "main", "inflight": 1,
-               "title": "main -> worker, one in flight"},
-    "main-100": {"kind": "main", "asker": "main", "inflight": 100,
-                 "title": "main -> worker, 100 in flight"},
-    "worker-1": {"kind": "worker", "asker": "worker", "inflight": 1,
-                 "title": "worker -> worker, one in flight"},
-    "worker-100": {"kind": "worker", "asker": "worker", "inflight": 100,
-                   "title": "worker -> worker, 100 in flight"},
-    "spawn": {"kind": "spawn", "asker": "main", "inflight": 1,
-              "title": "a process actor until it answers"},
+    "main-1": {
+        "kind": "main",
+        "asker": "main",
+        "inflight": 1,
+        "title": "main -> worker, one in flight",
+    },
+    "main-100": {
+        "kind": "main",
+        "asker": "main",
+        "inflight": 100,
+        "title": "main -> worker, 100 in flight",
+    },
+    "worker-1": {
+        "kind": "worker",
+        "asker": "worker",
+        "inflight": 1,
+        "title": "worker -> worker, one in flight",
+    },
+    "worker-100": {
+        "kind": "worker",
+        "asker": "worker",
+        "inflight": 100,
+        "title": "worker -> worker, 100 in flight",
+    },
+    "spawn": {
+        "kind": "spawn",
+        "asker": "main",
+        "inflight": 1,
+        "title": "a process actor until it answers",
+    },
 }
 PLACES = {
     "one": "all processes on one core",
@@ -105,14 +129,25 @@ def placement(place: str) -> dict[str, list[int]]:
 
 def run_once(python: Path, peer: Peer, options: Row, patience: float) -> Row:
     """Measure once, in processes of its own; a result or an error."""
-    command = [str(python), str(PEERS_FOLDER / "run.py"), peer.module,
-               json.dumps(options)]
-    with tempfile.TemporaryFile("w+") as out, \
-            tempfile.TemporaryFile("w+") as err, \
-            tempfile.TemporaryDirectory() as folder:  # for pulsar.log
+    command = [
+        str(python),
+        str(PEERS_FOLDER / "run.py"),
+        peer.module,
+        json.dumps(options),
+    ]
+    with (
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+        tempfile.TemporaryDirectory() as folder,
+    ):  # for pulsar.log
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-            cwd=folder, start_new_session=True)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=folder,
+            start_new_session=True,
+        )
         ended = wait_and_sweep(process, patience)
         out.seek(0)
         err.seek(0)
@@ -153,8 +188,11 @@ def find_peers(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
         interpreter = python[peer.old]
         if interpreter is None:
             continue
-        probe = subprocess.run([str(interpreter), "-c", peer.probe],
-                               capture_output=True, cwd=PEERS_FOLDER)
+        probe = subprocess.run(
+            [str(interpreter), "-c", peer.probe],
+            capture_output=True,
+            cwd=PEERS_FOLDER,
+        )
         if probe.returncode == 0:
             found[name] = interpreter
         else:
@@ -177,9 +215,14 @@ def plan(args: argparse.Namespace, peers: list[str]) -> list[Row]:
                 if kind == "spawn" and place != args.cores[-1]:
                     continue
                 steps += [
-                    {"round": number, "cores": place, "case": case,
-                     "peer": name}
-                    for name in turn if kind in PEERS[name].cases.split()
+                    {
+                        "round": number,
+                        "cores": place,
+                        "case": case,
+                        "peer": name,
+                    }
+                    for name in turn
+                    if kind in PEERS[name].cases.split()
                 ]
     return steps
 
@@ -190,25 +233,35 @@ def run_all(args: argparse.Namespace, peers: dict[str, Path]) -> list[Row]:
     for number, step in enumerate(steps, 1):
         peer, case = PEERS[step["peer"]], CASES[step["case"]]
         options = {
-            **peer.options, **placement(step["cores"]),
+            **peer.options,
+            **placement(step["cores"]),
             "kind": "spawn" if case["kind"] == "spawn" else "ask",
-            "asker": case["asker"], "inflight": case["inflight"],
-            "seconds": args.seconds, "warmup": args.seconds * 0.3,
+            "asker": case["asker"],
+            "inflight": case["inflight"],
+            "seconds": args.seconds,
+            "warmup": args.seconds * 0.3,
             "spawns": args.spawns,
         }
         step["load"] = os.getloadavg()[0]
         step["command"] = shlex.join(
-            ["python3.6" if peer.old else "python", "peers/run.py",
-             peer.module, json.dumps(options)])
-        step.update(run_once(peers[step["peer"]], peer, options,
-                             args.seconds * 2 + 60))
+            [
+                "python3.6" if peer.old else "python",
+                "peers/run.py",
+                peer.module,
+                json.dumps(options),
+            ]
+        )
+        step.update(
+            run_once(peers[step["peer"]], peer, options, args.seconds * 2 + 60)
+        )
         name = f"{step['case']} {step['cores']} {step['peer']}"
         if "error" in step:
             tail = step["error"].splitlines()[-1]
             print(f"failed: {name}: {tail}", file=sys.stderr)
         if sys.stderr.isatty():
-            print(f"\r{number}/{len(steps)} {name:45}\r", end="",
-                  file=sys.stderr)
+            print(
+                f"\r{number}/{len(steps)} {name:45}\r", end="", file=sys.stderr
+            )
     return steps
 
 
@@ -219,8 +272,9 @@ def circumstances() -> Row:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    argv = [Path(arg).name if arg.startswith("/") else arg
-            for arg in sys.argv[1:]]
+    argv = [
+        Path(arg).name if arg.startswith("/") else arg for arg in sys.argv[1:]
+    ]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "benchmarks/ask.py", *argv]),
@@ -238,12 +292,16 @@ def recorded_rows(args: argparse.Namespace) -> list[Row]:
         return []
     record = json.loads(RECORDED.read_text())
     meta = record["meta"]
-    print(f"Figures marked (recorded) are of {meta['date'][:10]}, on "
-          f"{meta['processor']}, {meta['usable_cores']} cores, load "
-          f"{meta['load'][0]:.2f}, by: {meta['command']}")
+    print(
+        f"Figures marked (recorded) are of {meta['date'][:10]}, on "
+        f"{meta['processor']}, {meta['usable_cores']} cores, load "
+        f"{meta['load'][0]:.2f}, by: {meta['command']}"
+    )
     return [
-        {**row, "recorded": True} for row in record["summary"]
-        if row["peer"] in args.peers and row["case"] in args.only
+        {**row, "recorded": True}
+        for row in record["summary"]
+        if row["peer"] in args.peers
+        and row["case"] in args.only
         and row["cores"] in args.cores
     ]
 
@@ -255,16 +313,22 @@ def show(meta: Row, rows: list[Row]) -> None:
         print("\n".join(report.table(group)))
     ratios = report.ratios(rows)
     if ratios:
-        print("\npulsar_native against the others (ratio of medians; least "
-              "and greatest of a round)")
+        print(
+            "\npulsar_native against the others (ratio of medians; least "
+            "and greatest of a round)"
+        )
     for row in ratios:
-        print(f"{row['case']:10} {row['cores']:5} / {row['against']:29}"
-              f" {row['ratio']:7.2f} ({row['min']:.2f} - {row['max']:.2f})")
+        print(
+            f"{row['case']:10} {row['cores']:5} / {row['against']:29}"
+            f" {row['ratio']:7.2f} ({row['min']:.2f} - {row['max']:.2f})"
+        )
     print("\n" + "\n".join(report.versions(rows)))
     load = " ".join(f"{value:.2f}" for value in meta["load"])
-    print(f"\n{meta['processor']}, {meta['usable_cores']} usable cores, "
-          f"{meta['system']}; load before: {load}; {meta['date']}"
-          f"\n{meta['command']}")
+    print(
+        f"\n{meta['processor']}, {meta['usable_cores']} usable cores, "
+        f"{meta['system']}; load before: {load}; {meta['date']}"
+        f"\n{meta['command']}"
+    )
 
 
 def write(path: Path, content: Row) -> None:
@@ -275,13 +339,16 @@ def write(path: Path, content: Row) -> None:
 
 def names(known: dict[str, Any]) -> Any:
     """An argparse type: a comma-separated list of known names."""
+
     def parse(text: str) -> list[str]:
         asked = text.split(",")
         unknown = [name for name in asked if name not in known]
         if unknown:
             raise argparse.ArgumentTypeError(
-                f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+                f"unknown: {', '.join(unknown)}; known: {', '.join(known)}"
+            )
         return asked
+
     return parse
 
 
@@ -293,16 +360,34 @@ def arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=1.0, help="measured time of a run")
     add("--spawns", type=int, default=10, help="spawns timed in a run")
     add("--quick", action="store_true", help="one round of 0.3 s")
-    add("--only", type=names(CASES), default=list(CASES),
-        metavar="CASE,...", help=", ".join(CASES))
-    add("--cores", type=names(PLACES), default=["one", "two"],
-        metavar="PLACE,...", help=", ".join(PLACES))
-    add("--peers", type=names(PEERS), default=list(PEERS),
-        metavar="PEER,...", help=", ".join(PEERS))
+    add(
+        "--only",
+        type=names(CASES),
+        default=list(CASES),
+        metavar="CASE,...",
+        help=", ".join(CASES),
+    )
+    add(
+        "--cores",
+        type=names(PLACES),
+        default=["one", "two"],
+        metavar="PLACE,...",
+        help=", ".join(PLACES),
+    )
+    add(
+        "--peers",
+        type=names(PEERS),
+        default=list(PEERS),
+        metavar="PEER,...",
+        help=", ".join(PEERS),
+    )
     add("--python36", metavar="PATH", help="a Python 3.6, for pulsar 2.0.2")
     add("--json", type=Path, metavar="FILE", help="write all figures there")
-    add("--record", action="store_true",
-        help=f"write the figures of Python 3.6 to {RECORDED.name}")
+    add(
+        "--record",
+        action="store_true",
+        help=f"write the figures of Python 3.6 to {RECORDED.name}",
+    )
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds, args.spawns = 1, 0.3, 3
@@ -329,9 +414,16 @@ def main() -> int:
     if rows:
         show(meta, rows)
     if args.json:
-        write(args.json, {
-            "meta": meta, "skipped": skipped, "runs": runs, "summary": rows,
-            "ratios": report.ratios(rows)})
+        write(
+            args.json,
+            {
+                "meta": meta,
+                "skipped": skipped,
+                "runs": runs,
+                "summary": rows,
+                "ratios": report.ratios(rows),
+            },
+        )
     failed = [run for run in runs if "error" in run]
     if failed:
         print(f"{len(failed)} of {len(runs)} runs failed.")

@@ -1,4 +1,5 @@
 """The package under test: process actors of pulsar_native."""
+
 import asyncio
 import os
 import platform
@@ -24,7 +25,8 @@ def pin(actor, cores):
 async def drive(actor, target, options, pids):
     """Ask *target* from inside this actor."""
     return await stopwatch.closed_loop(
-        lambda: pn.send(target, "add", 1, 2), options, pids)
+        lambda: pn.send(target, "add", 1, 2), options, pids
+    )
 
 
 async def asks(options):
@@ -44,7 +46,9 @@ async def spawns(options):
     """Spawn process actors from the main process."""
     return await stopwatch.spawn_times(
         lambda name: pn.spawn(name=name),
-        lambda worker: pn.send(worker, "add", 1, 2), options)
+        lambda worker: pn.send(worker, "add", 1, 2),
+        options,
+    )
 
 
 async def job(options, report):
@@ -71,6 +75,7 @@ def measure(options, report):
         pn.run(job(options, report))
     elif options["loop"] == "uv":
         import uvloop
+
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(job(options, report))
     else:

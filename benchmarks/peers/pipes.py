@@ -2,6 +2,7 @@
 
 With n in flight, batches of n asks are written and then n answers read.
 """
+
 import multiprocessing
 import os
 import platform

@@ -1,4 +1,5 @@
 """The peer pulsar 2.0.2: an arbiter and process actors, Python 3.6."""
+
 import os
 import platform
 import traceback
@@ -24,7 +25,8 @@ def pin(actor, cores):
 async def drive(actor, target, options, pids):
     """Ask *target* from inside this actor."""
     return await stopwatch.closed_loop(
-        lambda: send(target, "add", 1, 2), options, pids)
+        lambda: send(target, "add", 1, 2), options, pids
+    )
 
 
 async def asks(options):
@@ -44,7 +46,9 @@ async def spawns(options):
     """Spawn process actors from the arbiter."""
     return await stopwatch.spawn_times(
         lambda name: spawn(name=name),
-        lambda worker: send(worker, "add", 1, 2), options)
+        lambda worker: send(worker, "add", 1, 2),
+        options,
+    )
 
 
 def versions(options):
@@ -57,6 +61,7 @@ def versions(options):
     }
     if options["loop"] == "uv":
         import uvloop
+
         found["uvloop"] = uvloop.__version__
     return found
 
@@ -77,5 +82,6 @@ def measure(options, report):
     def begin(actor, **kwargs):
         actor._loop.create_task(job(actor))
 
-    arbiter(start=begin, log_level=["none"],
-            event_loop=options["loop"]).start()
+    arbiter(
+        start=begin, log_level=["none"], event_loop=options["loop"]
+    ).start()

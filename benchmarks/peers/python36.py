@@ -1,4 +1,5 @@
 """Where pulsar 2.0.2 can run: a Python 3.6 with an environment of its own."""
+
 from __future__ import annotations
 
 import os
@@ -33,7 +34,8 @@ def answers(python: str | Path, expression: str, expected: str) -> bool:
     code = f"import sys; print({expression})"
     try:
         done = subprocess.run(
-            [str(python), "-c", code], capture_output=True, text=True)
+            [str(python), "-c", code], capture_output=True, text=True
+        )
     except OSError:
         return False
     return done.stdout.strip() == expected
@@ -50,13 +52,25 @@ def environment(python: Path) -> Path:
         return inside
     print(f"Making {VENV.name} with {', '.join(REQUIRED)} ...", flush=True)
     subprocess.run([str(python), "-m", "venv", str(VENV)], check=True)
-    pip = [str(inside), "-m", "pip", "install", "--quiet",
-           "--disable-pip-version-check"]
+    pip = [
+        str(inside),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, *REQUIRED], check=True)
     subprocess.run([*pip, *OPTIONAL], check=False)
     check = "__import__('pulsar.api').api.HAS_C_EXTENSIONS"
     if not answers(inside, check, "True"):
-        print("Mind: pulsar's C extensions do not load; it runs in pure "
-              "Python and is slower than it could be.")
+        print(
+            "Mind: pulsar's C extensions do not load; it runs in pure "
+            "Python and is slower than it could be."
+        )
+    for script in inside.parent.iterdir():
+        # They carry the path of this folder, and only python is used.
+        if not script.name.startswith("python"):
+            script.unlink()
     done.touch()
     return inside

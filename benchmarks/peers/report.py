@@ -4,6 +4,7 @@ A run is one measurement of one peer in one round: its keys are ``peer``,
 ``case``, ``cores``, ``round``, ``load`` and ``result`` (or ``error``). A
 row is the summary of all rounds.
 """
+
 from __future__ import annotations
 
 from statistics import median
@@ -39,7 +40,9 @@ def summary(group: list[Row]) -> Row:
     for key in keys:
         values = [round(run["result"][key], 3) for run in group]
         row[key] = {
-            "median": median(values), "min": min(values), "max": max(values),
+            "median": median(values),
+            "min": min(values),
+            "max": max(values),
             "values": values,
         }
     return row
@@ -53,8 +56,9 @@ def ratio(one: Row, other: Row) -> tuple[float, float, float]:
     key = "rate" if "rate" in one else "answer_ms"
     mine, theirs = one[key], other[key]
     middle = mine["median"] / theirs["median"]
-    each = [a / b for a, b in zip(mine["values"], theirs["values"],
-                                  strict=False)]
+    each = [
+        a / b for a, b in zip(mine["values"], theirs["values"], strict=False)
+    ]
     if key == "rate":
         return middle, min(each), max(each)
     return 1 / middle, 1 / max(each), 1 / min(each)
@@ -62,7 +66,7 @@ def ratio(one: Row, other: Row) -> tuple[float, float, float]:
 
 def label(row: Row) -> str:
     """The peer's name, marked if its figures are recorded ones."""
-    return row["peer"] + (" (recorded)" if row.get("recorded") else "")
+    return str(row["peer"]) + (" (recorded)" if row.get("recorded") else "")
 
 
 def table(group: list[Row]) -> list[str]:
@@ -79,9 +83,11 @@ def table(group: list[Row]) -> list[str]:
 
 def ask_head() -> str:
     """The head of a table of asks."""
-    return (f"{'peer':29} {'asks/s':>8} {'(min':>8} - {'max)':>7}"
-            f" {'p50 us':>8} {'p90 us':>8} {'p99 us':>8} {'CPU us':>7}"
-            f" {'x pulsar':>7} {'load':>4}")
+    return (
+        f"{'peer':29} {'asks/s':>8} {'(min':>8} - {'max)':>7}"
+        f" {'p50 us':>8} {'p90 us':>8} {'p99 us':>8} {'CPU us':>7}"
+        f" {'x pulsar':>7} {'load':>4}"
+    )
 
 
 def ask_line(row: Row) -> str:
@@ -89,25 +95,31 @@ def ask_line(row: Row) -> str:
     rate = row["rate"]
     spread = f"({rate['min']:7.0f} - {rate['max']:6.0f})"
     latency = " ".join(f"{row[key]['median']:8.1f}" for key in ASK[1:4])
-    return (f"{label(row):29} {rate['median']:8.0f} {spread} {latency}"
-            f" {row['cpu_us']['median']:7.1f}")
+    return (
+        f"{label(row):29} {rate['median']:8.0f} {spread} {latency}"
+        f" {row['cpu_us']['median']:7.1f}"
+    )
 
 
 def spawn_head() -> str:
     """The head of a table of spawns."""
-    return (f"{'peer':29} {'spawned':>8} {'answer':>8} {'(min':>8} -"
-            f" {'max)':>7} {'first':>8} {'ten':>8} {'x pulsar':>7}"
-            f" {'load':>4}   (times in ms)")
+    return (
+        f"{'peer':29} {'spawned':>8} {'answer':>8} {'(min':>8} -"
+        f" {'max)':>7} {'first':>8} {'ten':>8} {'x pulsar':>7}"
+        f" {'load':>4}   (times in ms)"
+    )
 
 
 def spawn_line(row: Row) -> str:
     """One peer's spawns: resolved, first answer, coldest, ten at once."""
     answer = row["answer_ms"]
     spread = f"({answer['min']:7.1f} - {answer['max']:6.1f})"
-    return (f"{label(row):29} {row['resolve_ms']['median']:8.1f}"
-            f" {answer['median']:8.1f} {spread}"
-            f" {row['first_ms']['median']:8.1f}"
-            f" {row['ten_ms']['median']:8.1f}")
+    return (
+        f"{label(row):29} {row['resolve_ms']['median']:8.1f}"
+        f" {answer['median']:8.1f} {spread}"
+        f" {row['first_ms']['median']:8.1f}"
+        f" {row['ten_ms']['median']:8.1f}"
+    )
 
 
 def groups(summaries: list[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -128,10 +140,16 @@ def ratios(summaries: list[Row]) -> list[Row]:
         for row in group:
             if row is not mine:
                 middle, least, most = ratio(mine, row)
-                found.append({
-                    "case": case, "cores": cores, "against": label(row),
-                    "ratio": middle, "min": least, "max": most,
-                })
+                found.append(
+                    {
+                        "case": case,
+                        "cores": cores,
+                        "against": label(row),
+                        "ratio": middle,
+                        "min": least,
+                        "max": most,
+                    }
+                )
     return found
 
 

@@ -3,6 +3,7 @@
 Prints one line of JSON. Every peer is an imported module, never
 ``__main__``, so that its functions pickle by name everywhere.
 """
+
 import importlib
 import json
 import os

@@ -5,6 +5,7 @@ write it) and ``protocol`` (asyncio.Protocol, as the best would). Messages
 are length-prefixed; an ask is (id, name, args), an answer (id, result).
 Runs on Python 3.6 too.
 """
+
 import asyncio
 import multiprocessing
 import os
@@ -37,7 +38,8 @@ async def drive(style, path, options, pids):
     link = await LINKS[style](path)
     try:
         return await stopwatch.closed_loop(
-            lambda: link.ask("add", 1, 2), options, pids)
+            lambda: link.ask("add", 1, 2), options, pids
+        )
     finally:
         link.close()
 
@@ -142,7 +144,7 @@ class Framed(asyncio.Protocol):
                 end = at + 4 + LENGTH.unpack_from(data, at)[0]
                 if end > total:
                     break
-                self.received(pickle.loads(view[at + 4:end]))
+                self.received(pickle.loads(view[at + 4 : end]))
                 at = end
         self.rest = data[at:]
 
@@ -215,6 +217,7 @@ def new_loop(options):
     """A fresh loop of the kind under test, set as the current one."""
     if options["loop"] == "uv":
         import uvloop
+
         loop = uvloop.new_event_loop()
     else:
         loop = asyncio.new_event_loop()
@@ -236,7 +239,8 @@ def start_worker(options, path):
     """Start a worker and wait until it listens at *path*."""
     ready = multiprocessing.Event()
     process = multiprocessing.Process(
-        target=worker_main, args=(options, path, ready), daemon=True)
+        target=worker_main, args=(options, path, ready), daemon=True
+    )
     process.start()
     if not ready.wait(20):
         raise RuntimeError("the worker did not start")
@@ -263,6 +267,7 @@ def versions(options):
     found = {"python": platform.python_version()}
     if options["loop"] == "uv":
         import uvloop
+
         found["uvloop"] = uvloop.__version__
     return found
 

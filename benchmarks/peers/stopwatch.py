@@ -2,6 +2,7 @@
 
 Runs on Python 3.6 too, so it uses nothing younger than that.
 """
+
 import asyncio
 import os
 import time
