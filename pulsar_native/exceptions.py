@@ -19,3 +19,40 @@ class ProtocolError(PulsarException):
 
 class ForkServerError(PulsarException):
     """The fork server cannot be started, or refuses a preloaded module."""
+
+
+class CommandError(PulsarException):
+    """A command failed."""
+
+
+class RemoteError(CommandError):
+    """A command raised an exception that could not travel as it is.
+
+    *type_name* is the qualified name of its type, *message* its ``str()``,
+    *traceback* the text of its traceback.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str) -> None:
+        super().__init__(type_name, message, traceback)
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        if not self.message:
+            return self.type_name
+        return f"{self.type_name}: {self.message}"
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that came from another actor.
+
+    Its ``str()`` is the text of the traceback there.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
