@@ -19,11 +19,13 @@ typedef struct {
  * again. */
 void pn_buffer_free(pn_buffer *buffer);
 
-/* Make room for at least size bytes after end; moves the unread bytes to the
- * front if that saves growing. PN_ENOMEM leaves the buffer as it was. */
+/* Make room for at least size bytes after end, moving the unread bytes to the
+ * front or into a larger block: pointers to them end here. PN_ENOMEM leaves
+ * the buffer as it was. */
 int pn_buffer_reserve(pn_buffer *buffer, size_t size);
 
-/* Copy size bytes to the end. PN_ENOMEM leaves the buffer as it was. */
+/* Copy size bytes, which do not lie in the buffer, to the end. PN_ENOMEM
+ * leaves the buffer as it was. */
 int pn_buffer_append(pn_buffer *buffer, const void *bytes, size_t size);
 
 /* Drop size unread bytes, at most all of them. */

@@ -132,5 +132,6 @@ pn_map_check(const pn_map *map)
         if (find(map, map->entries[i].key) != &map->entries[i])
             return false;
     }
-    return used == map->count && used * 4 <= map->capacity * 3;
+    return used == map->count && used * 4 <= map->capacity * 3 &&
+           (map->capacity & (map->capacity - 1)) == 0;
 }

@@ -22,13 +22,15 @@ pn_ref_borrowed(const void *data, size_t size)
     return (pn_ref){.data = data, .size = size};
 }
 
-/* Give the bytes back, once; the ref is empty afterwards. */
+/* Give the bytes back, once; the ref is empty afterwards, and already while
+ * release runs, which may call into whoever holds the ref. */
 static inline void
 pn_ref_release(pn_ref *ref)
 {
-    if (ref->release != NULL)
-        ref->release(ref->owner);
+    pn_ref old = *ref;
     *ref = (pn_ref){0};
+    if (old.release != NULL)
+        old.release(old.owner);
 }
 
 #endif

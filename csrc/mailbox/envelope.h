@@ -1,11 +1,13 @@
 /* The envelope: the fixed header of a message inside a frame. Values in,
  * bytes out, and back; no allocation, no I/O. docs/protocol.md has the table.
  *
- * A frame on a link is unmasked, binary and final, and carries
- *     envelope (48 bytes, little endian) | command | name | extension |
- * payload A message of more than PN_CHUNK payload bytes is several such
- * frames: all with the same kind, source, target, id and size, the first with
- * offset 0 and the texts, the later ones with their offset and no texts. */
+ * A frame on a link is unmasked, binary and final. Its body, one after the
+ * other: envelope (48 bytes, little endian), command, name, extension,
+ * payload.
+ *
+ * A message of more than PN_CHUNK payload bytes is several such frames, all
+ * with the same kind, source, target, id, size and name, the first with offset
+ * 0, the later ones with their offset and neither command nor extension. */
 #ifndef PN_MAILBOX_ENVELOPE_H
 #define PN_MAILBOX_ENVELOPE_H
 
