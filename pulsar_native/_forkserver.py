@@ -51,9 +51,11 @@ class _Server:
 
     def read_last_words(self) -> str:
         """What the server said before it refused to start, or ''."""
-        with contextlib.suppress(OSError):
-            data = self.control.recv(MESSAGE_LIMIT, socket.MSG_DONTWAIT)
-            self.last_words = data.decode(errors="replace") or self.last_words
+        # Where it left a message of ours unread, the first call says so.
+        for _ in range(2):
+            with contextlib.suppress(OSError):
+                data = self.control.recv(MESSAGE_LIMIT, socket.MSG_DONTWAIT)
+                self.last_words += data.decode(errors="replace")
         return self.last_words
 
 

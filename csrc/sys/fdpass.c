@@ -80,6 +80,8 @@ collect(struct msghdr *message, pn_fdpass *fds)
         pn_fdpass_close(fds);
 }
 
+/* A peer that closes before it has read everything leaves ECONNRESET, told
+ * once, before the messages that it had sent. */
 int
 pn_fdpass_receive(int socket, void *buf, size_t size, size_t *len,
                   pn_fdpass *fds)
@@ -95,7 +97,7 @@ pn_fdpass_receive(int socket, void *buf, size_t size, size_t *len,
     ssize_t got;
     do
         got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     if (got < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? PN_MORE : -errno;
 

@@ -145,8 +145,6 @@ take(pn_forkclient *self, pn_fork_report *report, int *pidfd)
     size_t len;
     pn_fdpass fds;
     int err = pn_fdpass_receive(self->fd, report, sizeof *report, &len, &fds);
-    if (err == PN_ECLOSED || err == -ECONNRESET)
-        return PN_ECLOSED;
     if (err != PN_OK)
         return err == PN_ETOOBIG ? PN_EPROTO : err;
     if (len != sizeof *report || fds.count > 1) {

@@ -121,6 +121,22 @@ test_empty_end_and_broken_pipe_are_told_apart(void)
 }
 
 static void
+test_messages_of_a_peer_that_left_some_unread_arrive(void)
+{
+    make_pair();
+    char byte = 0;
+    size_t len;
+    pn_fdpass fds;
+    CHECK_INT(pn_fdpass_send(b, "?", 1, NULL, 0), PN_OK);
+    CHECK_INT(pn_fdpass_send(a, "x", 1, NULL, 0), PN_OK);
+    close(a);
+    CHECK_INT(receive(&byte, 1, &len, &fds), PN_OK);
+    CHECK_INT(byte, 'x');
+    CHECK_INT(receive(&byte, 1, &len, &fds), PN_ECLOSED);
+    close(b);
+}
+
+static void
 test_long_message_is_dropped_with_its_descriptors(void)
 {
     make_pair();
@@ -229,6 +245,7 @@ main(void)
     RUN(test_message_and_descriptors_arrive_close_on_exec);
     RUN(test_every_count_up_to_the_maximum_arrives);
     RUN(test_empty_end_and_broken_pipe_are_told_apart);
+    RUN(test_messages_of_a_peer_that_left_some_unread_arrive);
     RUN(test_long_message_is_dropped_with_its_descriptors);
     RUN(test_too_many_descriptors_are_closed_and_told);
     RUN(test_without_free_descriptors_the_set_is_cut);
