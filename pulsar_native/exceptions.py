@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._native import Frame
+
 
 class PulsarException(Exception):
     """Base of the package's exceptions."""
@@ -11,10 +17,12 @@ class ProtocolError(PulsarException):
     """Bytes that no correct peer sends, or a frame over its limit.
 
     *status_code* is the close code of RFC 6455, section 7.4.1, that answers
-    the error, or None.
+    the error, or None. *frames* are those that were whole before the error,
+    where one call decodes many.
     """
 
     status_code: int | None = None
+    frames: Sequence[Frame] = ()
 
 
 class ForkServerError(PulsarException):

@@ -1,6 +1,8 @@
 /* pulsar_native._native: multi-phase init, all state in pn_state. */
 #include "python/forkchannel.h"
 #include "python/forkserver.h"
+#include "python/frame.h"
+#include "python/frameparser.h"
 #include "python/state.h"
 
 #include <stddef.h>
@@ -29,6 +31,8 @@ typedef int (*add_type)(PyObject *module, pn_state *state);
 static const add_type types[] = {
     pn_add_forkserver,
     pn_add_forkchannel,
+    pn_add_frame,
+    pn_add_frameparser,
     NULL,
 };
 

@@ -14,6 +14,9 @@ typedef struct {
     PyObject *error;          /* exceptions module: PulsarException */
     PyObject *protocol_error; /* exceptions module: ProtocolError */
     PyObject *forkchannel;    /* type ForkChannel */
+    PyObject *frame;          /* type Frame */
+    PyObject *frameparser;    /* type FrameParser */
+    PyObject *entropy;        /* capsule of a pn_entropy: masking keys */
 } pn_state;
 
 extern struct PyModuleDef pn_module;

@@ -12,8 +12,8 @@ pn_reader_init(pn_reader *reader, const pn_reader_options *options)
     reader->options = *options;
 }
 
-static int
-fail(pn_reader *reader, int status, const char *fault)
+int
+pn_reader_fail(pn_reader *reader, int status, const char *fault)
 {
     reader->state = PN_READER_FAILED;
     reader->status = status;
@@ -60,22 +60,24 @@ check_mask(pn_reader *reader, const uint8_t *head, size_t len)
 {
     if (len < 2 || ((head[1] & 0x80) != 0) == reader->options.masked)
         return PN_OK;
-    return fail(reader, PN_EPROTO,
-                reader->options.masked ? "plain frame where masks are due"
-                                       : "masked frame where none is due");
+    return pn_reader_fail(reader, PN_EPROTO,
+                          reader->options.masked
+                              ? "plain frame where masks are due"
+                              : "masked frame where none is due");
 }
 
 static int
 check_size(pn_reader *reader)
 {
     uint64_t length = reader->frame.length;
-    if (length > reader->options.max_frame)
-        return fail(reader, PN_ETOOBIG, "frame over the size limit");
     if (pn_frame_is_control(reader->frame.opcode))
         return PN_OK;
+    if (length > reader->options.max_frame)
+        return pn_reader_fail(reader, PN_ETOOBIG, "frame over the size limit");
     uint64_t left = reader->options.max_message - reader->message_size;
     if (length > left)
-        return fail(reader, PN_ETOOBIG, "message over the size limit");
+        return pn_reader_fail(reader, PN_ETOOBIG,
+                              "message over the size limit");
     reader->message_size += length;
     return PN_OK;
 }
@@ -90,9 +92,10 @@ check_order(pn_reader *reader)
     if (opcode == PN_OP_CONTINUATION)
         return reader->message != 0
                    ? PN_OK
-                   : fail(reader, PN_EPROTO, "continuation of no message");
+                   : pn_reader_fail(reader, PN_EPROTO,
+                                    "continuation of no message");
     if (reader->message != 0)
-        return fail(reader, PN_EPROTO, "message inside a message");
+        return pn_reader_fail(reader, PN_EPROTO, "message inside a message");
     reader->message = opcode;
     reader->message_size = 0;
     memset(&reader->utf8, 0, sizeof reader->utf8);
@@ -118,7 +121,7 @@ begin_body(pn_reader *reader)
         reader->body =
             reader->options.room(reader->options.context, &reader->frame);
     if (reader->body == NULL)
-        return fail(reader, PN_ENOMEM, "no memory for a body");
+        return pn_reader_fail(reader, PN_ENOMEM, "no memory for a body");
     return PN_OK;
 }
 
@@ -128,7 +131,7 @@ decode_header(pn_reader *reader, const uint8_t *head, size_t len)
 {
     int err = pn_frame_decode(&reader->frame, head, len);
     if (err < 0)
-        return fail(reader, err, header_fault(head));
+        return pn_reader_fail(reader, err, header_fault(head));
     int mask = check_mask(reader, head, len);
     return mask < 0 ? mask : err;
 }
@@ -170,7 +173,8 @@ check_text(pn_reader *reader, uint64_t from)
     size_t bad;
     int err = pn_utf8_feed(&reader->utf8, reader->body + from,
                            (size_t)(reader->filled - from), &bad);
-    return err < 0 ? fail(reader, err, "text that is not UTF-8") : PN_OK;
+    return err < 0 ? pn_reader_fail(reader, err, "text that is not UTF-8")
+                   : PN_OK;
 }
 
 /* The frame is whole: judge what only then can be. */
@@ -182,9 +186,10 @@ end_frame(pn_reader *reader)
     if (frame->opcode == PN_OP_CLOSE) {
         int err = pn_reader_check_close(reader->body, (size_t)frame->length);
         if (err < 0)
-            return fail(reader, err,
-                        err == PN_EUTF8 ? "close reason that is not UTF-8"
-                                        : "close frame with a wrong code");
+            return pn_reader_fail(reader, err,
+                                  err == PN_EUTF8
+                                      ? "close reason that is not UTF-8"
+                                      : "close frame with a wrong code");
     }
     if (pn_frame_is_control(frame->opcode) || !frame->final)
         return PN_OK;
@@ -192,7 +197,8 @@ end_frame(pn_reader *reader)
         reader->message == PN_OP_TEXT && !pn_utf8_is_whole(&reader->utf8);
     reader->message = 0;
     if (cut)
-        return fail(reader, PN_EUTF8, "text that ends amid a character");
+        return pn_reader_fail(reader, PN_EUTF8,
+                              "text that ends amid a character");
     return PN_OK;
 }
 

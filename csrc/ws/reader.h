@@ -18,7 +18,7 @@ typedef uint8_t *(*pn_reader_room)(void *context, const pn_frame *frame);
 typedef struct {
     pn_reader_room room;
     void *context;        /* for room */
-    uint64_t max_frame;   /* bytes of payload in one frame */
+    uint64_t max_frame;   /* bytes of payload in one data frame */
     uint64_t max_message; /* and in all frames of one message */
     bool masked; /* whether frames must be masked (a server's case) or must
                   * be plain (a client's) */
@@ -67,6 +67,10 @@ void pn_reader_init(pn_reader *reader, const pn_reader_options *options);
  * After PN_ETOOBIG reader->frame is the header that was refused. */
 int pn_reader_feed(pn_reader *reader, const uint8_t *buf, size_t len,
                    size_t *used);
+
+/* Fail the reader for a reason of the caller's; status is negative, fault
+ * lives for ever. Returns status. */
+int pn_reader_fail(pn_reader *reader, int status, const char *fault);
 
 /* Check the payload of a close frame: empty, or a code of the wire and a
  * reason in UTF-8. PN_OK, PN_EPROTO, or PN_EUTF8 for the reason. */

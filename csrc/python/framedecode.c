@@ -1,0 +1,361 @@
+#include "base/status.h"
+#include "python/frame.h"
+#include "python/frameparser.h"
+#include "ws/text.h"
+
+#include <string.h>
+
+/* Room for text: a str that is right if the text turns out to be ASCII, and
+ * otherwise serves as the place where it is gathered. */
+static uint8_t *
+room_for_text(pn_frameparser *self, size_t length)
+{
+    self->body = PyUnicode_New((Py_ssize_t)length, 0x7f);
+    return self->body == NULL ? NULL : PyUnicode_1BYTE_DATA(self->body);
+}
+
+static uint8_t *
+room_for_bytes(pn_frameparser *self, size_t length, size_t carry)
+{
+    self->body = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(length + carry));
+    if (self->body == NULL)
+        return NULL;
+    uint8_t *room = (uint8_t *)PyBytes_AS_STRING(self->body);
+    if (carry > 0) {
+        memcpy(room, self->carry, carry);
+        self->carry_size = 0;
+    }
+    return room + carry;
+}
+
+/* Allocates nothing that the collector tracks, so no Python code runs. */
+uint8_t *
+pn_frameparser_room(void *context, const pn_frame *frame)
+{
+    pn_frameparser *self = context;
+    if (frame->length > PY_SSIZE_T_MAX / 2)
+        return NULL;
+    size_t length = (size_t)frame->length;
+    uint8_t *room;
+    if (frame->opcode == PN_OP_TEXT)
+        room = room_for_text(self, length);
+    else if (frame->opcode == PN_OP_CONTINUATION)
+        room = room_for_bytes(self, length, self->carry_size);
+    else
+        room = room_for_bytes(self, length, 0);
+    if (room == NULL)
+        PyErr_Clear(); /* the reader says PN_ENOMEM */
+    return room;
+}
+
+/* utf8[0..len) as a new str. */
+static PyObject *
+make_text(const uint8_t *utf8, size_t len, pn_text_size size)
+{
+    PyObject *text = PyUnicode_New((Py_ssize_t)size.count, size.highest);
+    if (text == NULL || size.count == 0)
+        return text;
+    if (size.highest <= 0xff)
+        pn_text_to_latin1(PyUnicode_1BYTE_DATA(text), utf8, len);
+    else if (size.highest <= 0xffff)
+        pn_text_to_ucs2(PyUnicode_2BYTE_DATA(text), utf8, len);
+    else
+        pn_text_to_ucs4(PyUnicode_4BYTE_DATA(text), utf8, len);
+    return text;
+}
+
+/* The str of a whole text frame, whose UTF-8 lies in the storage of gathered;
+ * takes over that reference. A character cut short is carried over. */
+static PyObject *
+finish_text(pn_frameparser *self, PyObject *gathered)
+{
+    const uint8_t *utf8 = PyUnicode_1BYTE_DATA(gathered);
+    size_t len = (size_t)self->reader.frame.length, tail = 0;
+    if (!self->reader.frame.final) {
+        tail = pn_utf8_tail(utf8, len);
+        len -= tail;
+        memcpy(self->carry, utf8 + len, tail);
+        self->carry_size = (uint8_t)tail;
+    }
+    pn_text_size size = pn_text_measure(utf8, len);
+    if (size.highest == 0x7f && tail == 0)
+        return gathered;
+    PyObject *text = make_text(utf8, len, size);
+    Py_DECREF(gathered);
+    return text;
+}
+
+/* The Frame that the reader has completed; NULL with MemoryError, and then
+ * the parser has failed. */
+static PyObject *
+take_frame(pn_frameparser *self)
+{
+    PyObject *body = self->body, *frame = NULL;
+    bool text = self->reader.frame.opcode == PN_OP_TEXT;
+    self->body = NULL;
+    if (body == NULL)
+        body = text ? PyUnicode_New(0, 0) : PyBytes_FromStringAndSize(NULL, 0);
+    else if (text)
+        body = finish_text(self, body);
+    if (body != NULL)
+        frame = pn_frame_object((PyTypeObject *)self->frame_type,
+                                &self->reader.frame, body);
+    if (frame == NULL)
+        (void)pn_reader_fail(&self->reader, PN_ENOMEM, "no memory");
+    return frame;
+}
+
+PyObject *
+pn_raise_protocol_error(PyTypeObject *type, PyObject *text, int status_code,
+                        PyObject *frames)
+{
+    pn_state *state = text == NULL ? NULL : pn_state_of(type);
+    PyObject *error = NULL, *code = NULL;
+    if (state == NULL)
+        goto done;
+    error = PyObject_CallOneArg(state->protocol_error, text);
+    if (error == NULL)
+        goto done;
+    if (status_code != 0) {
+        code = PyLong_FromLong(status_code);
+        if (code == NULL ||
+            PyObject_SetAttrString(error, "status_code", code) < 0)
+            goto done;
+    }
+    if (frames != NULL && PyObject_SetAttrString(error, "frames", frames) < 0)
+        goto done;
+    PyErr_SetObject(state->protocol_error, error);
+done:
+    Py_XDECREF(code);
+    Py_XDECREF(error);
+    Py_XDECREF(text);
+    return NULL;
+}
+
+/* What is wrong, in words. */
+static PyObject *
+describe_failure(const pn_reader *reader)
+{
+    uint64_t length = reader->frame.length;
+    uint64_t limit = reader->options.max_frame;
+    if (reader->status != PN_ETOOBIG)
+        return PyUnicode_FromString(reader->fault);
+    if (length > limit)
+        return PyUnicode_FromFormat("frame of %llu bytes, over the limit of "
+                                    "%llu",
+                                    (unsigned long long)length,
+                                    (unsigned long long)limit);
+    return PyUnicode_FromFormat(
+        "message of %llu bytes or more, over the limit of %llu",
+        (unsigned long long)(reader->message_size + length),
+        (unsigned long long)reader->options.max_message);
+}
+
+/* Raise what the reader failed with. Nothing that came is kept. */
+static PyObject *
+raise_failure(pn_frameparser *self, PyObject *frames)
+{
+    int status = self->reader.status;
+    Py_CLEAR(self->body);
+    Py_CLEAR(self->chunk);
+    if (status == PN_ENOMEM)
+        return PyErr_NoMemory();
+    int code = status == PN_ETOOBIG ? 1009 : status == PN_EUTF8 ? 1007 : 1002;
+    return pn_raise_protocol_error(
+        Py_TYPE(self), describe_failure(&self->reader), code, frames);
+}
+
+/* Read on in the input kept: what the reader says. */
+static int
+feed_kept(pn_frameparser *self)
+{
+    if (self->chunk == NULL)
+        return pn_reader_feed(&self->reader, NULL, 0, &self->chunk_at);
+    size_t size = (size_t)PyBytes_GET_SIZE(self->chunk), used;
+    const uint8_t *data = (const uint8_t *)PyBytes_AS_STRING(self->chunk);
+    int status = pn_reader_feed(&self->reader, data + self->chunk_at,
+                                size - self->chunk_at, &used);
+    self->chunk_at += used;
+    if (self->chunk_at == size)
+        Py_CLEAR(self->chunk);
+    return status;
+}
+
+/* What a caller gave: bytes, or a buffer of any other kind. */
+typedef struct {
+    PyObject *object; /* borrowed */
+    const uint8_t *data;
+    size_t len;
+    bool viewed;
+    Py_buffer view;
+} input;
+
+static int
+open_input(input *in, PyObject *object)
+{
+    in->object = object;
+    in->viewed = !PyBytes_CheckExact(object);
+    if (!in->viewed) {
+        in->data = (const uint8_t *)PyBytes_AS_STRING(object);
+        in->len = (size_t)PyBytes_GET_SIZE(object);
+        return 0;
+    }
+    if (PyObject_GetBuffer(object, &in->view, PyBUF_SIMPLE) < 0)
+        return -1;
+    in->data = in->view.buf;
+    in->len = (size_t)in->view.len;
+    return 0;
+}
+
+static void
+close_input(input *in)
+{
+    if (in->viewed)
+        PyBuffer_Release(&in->view);
+}
+
+/* Keep in[from..) for later calls, behind what is kept already. Without
+ * memory for it the reader fails. */
+static int
+keep(pn_frameparser *self, const input *in, size_t from)
+{
+    size_t old = 0, new = in->len - from;
+    if (self->chunk == NULL && !in->viewed) {
+        self->chunk = Py_NewRef(in->object);
+        self->chunk_at = from;
+        return PN_OK;
+    }
+    if (self->chunk != NULL)
+        old = (size_t)PyBytes_GET_SIZE(self->chunk) - self->chunk_at;
+    PyObject *both = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(old + new));
+    if (both == NULL) {
+        PyErr_Clear();
+        return pn_reader_fail(&self->reader, PN_ENOMEM, "no memory");
+    }
+    char *to = PyBytes_AS_STRING(both);
+    if (old > 0)
+        memcpy(to, PyBytes_AS_STRING(self->chunk) + self->chunk_at, old);
+    memcpy(to + old, in->data + from, new);
+    Py_XSETREF(self->chunk, both);
+    self->chunk_at = 0;
+    return PN_OK;
+}
+
+/* Feed what came until a frame is whole, and keep the rest. */
+static int
+feed_once(pn_frameparser *self, const input *in)
+{
+    size_t used;
+    if (self->chunk != NULL) {
+        int err = keep(self, in, 0);
+        return err < 0 ? err : feed_kept(self);
+    }
+    int status = pn_reader_feed(&self->reader, in->data, in->len, &used);
+    if (status == PN_OK && used < in->len) {
+        int err = keep(self, in, used);
+        return err < 0 ? err : status;
+    }
+    return status;
+}
+
+const char pn_decode_doc[] = PyDoc_STR(
+    "decode($self, data=None, /)\n--\n\n"
+    "Take the bytes that came from the peer, and return the next\n"
+    "whole Frame, or None if there is none yet.\n\n"
+    "*data* is bytes or any contiguous buffer, of any size. One\n"
+    "call gives one frame: go on calling without data until None.\n\n"
+    "Raises ProtocolError, whose status_code is 1002 for a broken\n"
+    "rule of RFC 6455, 1007 for text that is not UTF-8, 1009 for a\n"
+    "frame or message over its limit. The parser then has failed:\n"
+    "each later call raises the same.");
+
+PyObject *
+pn_frameparser_decode(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    pn_frameparser *self = (pn_frameparser *)op;
+    int status;
+    if (nargs > 1) {
+        PyErr_Format(PyExc_TypeError,
+                     "decode() takes at most 1 argument, got %zd", nargs);
+        return NULL;
+    }
+    if (nargs == 0 || args[0] == Py_None) {
+        status = feed_kept(self);
+    } else {
+        input in;
+        if (open_input(&in, args[0]) < 0)
+            return NULL;
+        status = feed_once(self, &in);
+        close_input(&in);
+    }
+    if (status < 0)
+        return raise_failure(self, NULL);
+    if (status == PN_MORE)
+        Py_RETURN_NONE;
+    PyObject *frame = take_frame(self);
+    return frame != NULL ? frame : raise_failure(self, NULL);
+}
+
+/* Append the frame that the reader has completed. */
+static int
+append_frame(pn_frameparser *self, PyObject *frames)
+{
+    PyObject *frame = take_frame(self);
+    if (frame == NULL)
+        return PN_ENOMEM;
+    int err = PyList_Append(frames, frame);
+    Py_DECREF(frame);
+    if (err == 0)
+        return PN_OK;
+    PyErr_Clear();
+    return pn_reader_fail(&self->reader, PN_ENOMEM, "no memory");
+}
+
+static int
+feed_all(pn_frameparser *self, const input *in, PyObject *frames)
+{
+    int status;
+    while ((status = feed_kept(self)) == PN_OK) {
+        if ((status = append_frame(self, frames)) < 0)
+            return status;
+    }
+    size_t at = 0, used;
+    while (status >= 0 && at < in->len) {
+        status =
+            pn_reader_feed(&self->reader, in->data + at, in->len - at, &used);
+        at += used;
+        if (status == PN_OK)
+            status = append_frame(self, frames);
+    }
+    return status;
+}
+
+const char pn_decode_all_doc[] = PyDoc_STR(
+    "decode_all($self, data, /)\n--\n\n"
+    "Take the bytes that came from the peer, and return a list of\n"
+    "all frames that are whole now, in order; it may be empty.\n\n"
+    "*data* is bytes or any contiguous buffer, of any size. Several\n"
+    "times as fast as decode() where many frames come at once.\n\n"
+    "Raises what decode() raises, at once; the exception's\n"
+    "attribute frames lists those that came before the error.");
+
+PyObject *
+pn_frameparser_decode_all(PyObject *op, PyObject *data)
+{
+    pn_frameparser *self = (pn_frameparser *)op;
+    /* The list is made first: the collector, and so Python code, may run in
+     * this, but not between feeding and returning. */
+    PyObject *frames = PyList_New(0);
+    input in;
+    if (frames == NULL || open_input(&in, data) < 0) {
+        Py_XDECREF(frames);
+        return NULL;
+    }
+    int status = feed_all(self, &in, frames);
+    close_input(&in);
+    if (status >= 0)
+        return frames;
+    (void)raise_failure(self, frames);
+    Py_DECREF(frames);
+    return NULL;
+}
