@@ -17,7 +17,10 @@ typedef struct pn_assembly {
 void
 pn_inbox_init(pn_inbox *inbox, size_t message_limit)
 {
-    *inbox = (pn_inbox){.message_limit = message_limit};
+    bool over = message_limit > PN_INBOX_LIMIT_MAX;
+    *inbox = (pn_inbox){
+        .message_limit = over ? PN_INBOX_LIMIT_MAX : message_limit,
+    };
 }
 
 static void
@@ -102,16 +105,37 @@ find_assembly(pn_inbox *inbox, const pn_envelope *env)
     return at;
 }
 
+/* What an unfinished message costs in memory: payload, texts and struct. */
+static size_t
+weight(const pn_envelope *env)
+{
+    return sizeof(pn_assembly) + (size_t)env->size + pn_envelope_size(env) -
+           PN_ENVELOPE_SIZE;
+}
+
+/* Take the message at *at out of the unfinished ones. */
+static pn_assembly *
+unlink_assembly(pn_inbox *inbox, pn_assembly **at)
+{
+    pn_assembly *message = *at;
+    *at = message->next;
+    inbox->held -= weight(&message->env);
+    inbox->unfinished_count--;
+    return message;
+}
+
+/* The first frame of a message: room for all of it. */
 static int
 begin_assembly(pn_inbox *inbox, const pn_envelope *env)
 {
-    if (env->size > inbox->message_limit)
+    if (env->size > inbox->message_limit ||
+        inbox->unfinished_count == PN_INBOX_UNFINISHED_LIMIT)
         return PN_ETOOBIG;
     size_t size = (size_t)env->size;
-    if (inbox->held + size > PN_INBOX_HELD_FACTOR * inbox->message_limit)
-        return PN_ETOOBIG;
     size_t texts = pn_envelope_size(env) - PN_ENVELOPE_SIZE;
-    pn_assembly *new = pn_alloc(sizeof *new + size + texts);
+    if (inbox->held + weight(env) > pn_inbox_held_limit(inbox))
+        return PN_ETOOBIG;
+    pn_assembly *new = pn_alloc(weight(env));
     if (new == NULL)
         return PN_ENOMEM;
     *new = (pn_assembly){.next = inbox->unfinished, .env = *env};
@@ -120,36 +144,34 @@ begin_assembly(pn_inbox *inbox, const pn_envelope *env)
     new->env.name = new->env.command + env->command_size;
     new->env.extension = (const uint8_t *)new->env.name + env->name_size;
     inbox->unfinished = new;
-    inbox->held += size;
+    inbox->unfinished_count++;
+    inbox->held += weight(env);
     return PN_OK;
 }
 
 /* Add the part's payload to its message, which moves to `finished` once it is
  * complete. */
 static int
-fill(pn_inbox *inbox, pn_assembly **at, const pn_part *part)
+fill(pn_inbox *inbox, pn_assembly **at, const pn_part *part, pn_message *out)
 {
     pn_assembly *message = *at;
     memcpy(message->bytes + part->env.offset, part->payload, part->size);
     message->env.offset += part->size;
     if (message->env.offset < message->env.size)
         return PN_MORE;
-    *at = message->next;
-    message->next = NULL;
-    inbox->held -= (size_t)message->env.size;
+    (void)unlink_assembly(inbox, at);
+    message->env.offset = 0;
+    message->next = inbox->finished;
     inbox->finished = message;
+    *out =
+        (pn_message){message->env, message->bytes, (size_t)message->env.size};
     return PN_OK;
 }
 
-int
-pn_inbox_join(pn_inbox *inbox, const pn_part *part, pn_message *out)
+/* A frame of a message in several. */
+static int
+join_chunk(pn_inbox *inbox, const pn_part *part, pn_message *out)
 {
-    if (part->size == part->env.size) {
-        if (part->size > inbox->message_limit)
-            return PN_ETOOBIG;
-        *out = (pn_message){part->env, part->payload, part->size};
-        return PN_OK;
-    }
     pn_assembly **at = find_assembly(inbox, &part->env);
     if (*at == NULL && part->env.offset > 0)
         return PN_MORE; /* the rest of a message that was forgotten */
@@ -160,17 +182,22 @@ pn_inbox_join(pn_inbox *inbox, const pn_part *part, pn_message *out)
         if (err < 0)
             return err;
         at = &inbox->unfinished;
-        (*at)->env.offset = 0;
     }
     if ((*at)->env.size != part->env.size ||
         (*at)->env.offset != part->env.offset)
         return PN_EPROTO;
-    int err = fill(inbox, at, part);
-    if (err == PN_OK) {
-        const pn_assembly *done = inbox->finished;
-        *out = (pn_message){done->env, done->bytes, (size_t)done->env.size};
-    }
-    return err;
+    return fill(inbox, at, part, out);
+}
+
+int
+pn_inbox_join(pn_inbox *inbox, const pn_part *part, pn_message *out)
+{
+    if (part->size < part->env.size)
+        return join_chunk(inbox, part, out);
+    if (part->size > inbox->message_limit)
+        return PN_ETOOBIG;
+    *out = (pn_message){part->env, part->payload, part->size};
+    return PN_OK;
 }
 
 void
@@ -178,13 +205,24 @@ pn_inbox_forget(pn_inbox *inbox, uint64_t source)
 {
     pn_assembly **at = &inbox->unfinished;
     while (*at != NULL) {
-        pn_assembly *message = *at;
-        if (message->env.source != source) {
-            at = &message->next;
-            continue;
-        }
-        *at = message->next;
-        inbox->held -= (size_t)message->env.size;
-        pn_free(message);
+        if ((*at)->env.source == source)
+            pn_free(unlink_assembly(inbox, at));
+        else
+            at = &(*at)->next;
     }
+}
+
+bool
+pn_inbox_check(const pn_inbox *inbox)
+{
+    size_t held = 0, count = 0;
+    for (const pn_assembly *m = inbox->unfinished; m != NULL; m = m->next) {
+        if (m->env.offset == 0 || m->env.offset >= m->env.size)
+            return false;
+        held += weight(&m->env);
+        count++;
+    }
+    return held == inbox->held && count == inbox->unfinished_count &&
+           held <= pn_inbox_held_limit(inbox) &&
+           inbox->given <= pn_buffer_size(&inbox->bytes);
 }

@@ -9,7 +9,7 @@
 typedef struct pn_segment {
     struct pn_segment *next;
     pn_buffer bytes;
-    size_t packed;   /* bytes ever packed; no more are added past PN_CHUNK */
+    size_t packed;   /* bytes ever packed, at most PN_CHUNK or one frame */
     size_t messages; /* that leave with this segment */
     bool large;
     pn_envelope env;
@@ -38,15 +38,17 @@ free_segment(pn_segment *segment)
 void
 pn_outbox_free(pn_outbox *outbox)
 {
-    while (outbox->first != NULL) {
-        pn_segment *next = outbox->first->next;
-        free_segment(outbox->first);
-        outbox->first = next;
-    }
+    pn_segment *segment = outbox->first;
     free_segment(outbox->spare);
     pn_buffer_free(&outbox->control);
     pn_buffer_free(&outbox->head);
     pn_outbox_init(outbox, outbox->message_limit, outbox->byte_limit);
+    /* Releasing may call back into the outbox, which is empty by now. */
+    while (segment != NULL) {
+        pn_segment *next = segment->next;
+        free_segment(segment);
+        segment = next;
+    }
 }
 
 bool
@@ -56,62 +58,62 @@ pn_outbox_full(const pn_outbox *outbox)
            outbox->bytes >= outbox->byte_limit;
 }
 
-/* Append a frame header and the envelope for payload bytes that follow. */
-static int
+/* Room that a frame's header and envelope take, at most. */
+static size_t
+head_room(const pn_envelope *env)
+{
+    return PN_FRAME_HEADER_MAX + pn_envelope_size(env);
+}
+
+/* Append a frame header, and the envelope, for payload bytes that follow;
+ * room is reserved. */
+static void
 append_head(pn_buffer *out, const pn_envelope *env, size_t payload)
 {
-    size_t body = pn_envelope_size(env) + payload;
-    int err = pn_buffer_reserve(out, PN_FRAME_HEADER_MAX + body);
-    if (err < 0)
-        return err;
     pn_frame frame = {
         .final = true,
         .opcode = PN_OP_BINARY,
-        .length = body,
+        .length = pn_envelope_size(env) + payload,
     };
     out->end += pn_frame_encode_header(pn_buffer_tail(out), &frame);
     pn_envelope_encode(env, pn_buffer_tail(out));
     out->end += pn_envelope_size(env);
-    return PN_OK;
 }
 
-static int
-append_message(pn_buffer *out, const pn_envelope *env, pn_ref *payload)
+/* Append a whole message as one frame; room is reserved. */
+static void
+append_message(pn_buffer *out, const pn_envelope *env, const pn_ref *payload)
 {
-    int err = append_head(out, env, payload->size);
-    if (err < 0)
-        return err;
-    (void)pn_buffer_append(out, payload->data, payload->size); /* reserved */
-    pn_ref_release(payload);
-    return PN_OK;
+    append_head(out, env, payload->size);
+    (void)pn_buffer_append(out, payload->data, payload->size);
 }
 
-static pn_segment *
-add_segment(pn_outbox *outbox)
+static void
+append_segment(pn_outbox *outbox, pn_segment *segment)
 {
-    pn_segment *segment = outbox->spare;
-    if (segment != NULL)
-        outbox->spare = NULL;
-    else
-        segment = pn_alloc_zeroed(1, sizeof *segment);
-    if (segment == NULL)
-        return NULL;
     if (outbox->last != NULL)
         outbox->last->next = segment;
     else
         outbox->first = segment;
     outbox->last = segment;
-    return segment;
 }
 
-/* The segment that takes another small message. */
+/* A segment with room for a frame of size bytes: the last one, or one that
+ * joins the list. NULL if there is no memory, and nothing has changed. */
 static pn_segment *
-packed_segment(pn_outbox *outbox)
+packed_segment(pn_outbox *outbox, size_t size)
 {
     pn_segment *last = outbox->last;
-    if (last != NULL && !last->large && last->packed < PN_CHUNK)
-        return last;
-    return add_segment(outbox);
+    if (last != NULL && !last->large && last->packed + size <= PN_CHUNK)
+        return pn_buffer_reserve(&last->bytes, size) < 0 ? NULL : last;
+    if (outbox->spare == NULL)
+        outbox->spare = pn_alloc_zeroed(1, sizeof *outbox->spare);
+    pn_segment *segment = outbox->spare;
+    if (segment == NULL || pn_buffer_reserve(&segment->bytes, size) < 0)
+        return NULL;
+    outbox->spare = NULL;
+    append_segment(outbox, segment);
+    return segment;
 }
 
 /* Count what was packed into segment since its buffer held before bytes. */
@@ -126,15 +128,24 @@ count_packed(pn_outbox *outbox, pn_segment *segment, size_t before)
 }
 
 static int
-put_packed(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload)
+put_control(pn_outbox *outbox, const pn_envelope *env, const pn_ref *payload)
 {
-    pn_segment *segment = packed_segment(outbox);
+    size_t size = head_room(env) + payload->size;
+    int err = pn_buffer_reserve(&outbox->control, size);
+    if (err == PN_OK)
+        append_message(&outbox->control, env, payload);
+    return err;
+}
+
+static int
+put_packed(pn_outbox *outbox, const pn_envelope *env, const pn_ref *payload)
+{
+    size_t size = head_room(env) + payload->size;
+    pn_segment *segment = packed_segment(outbox, size);
     if (segment == NULL)
         return PN_ENOMEM;
     size_t before = pn_buffer_size(&segment->bytes);
-    int err = append_message(&segment->bytes, env, payload);
-    if (err < 0)
-        return err; /* an empty segment may stay: it leaves as no bytes */
+    append_message(&segment->bytes, env, payload);
     count_packed(outbox, segment, before);
     return PN_OK;
 }
@@ -145,13 +156,15 @@ keep_texts(pn_segment *segment, const pn_envelope *env)
 {
     pn_buffer *texts = &segment->bytes;
     size_t size = pn_envelope_size(env) - PN_ENVELOPE_SIZE;
+    segment->env = *env;
+    if (size == 0)
+        return PN_OK;
     int err = pn_buffer_reserve(texts, size);
     if (err < 0)
         return err;
     (void)pn_buffer_append(texts, env->command, env->command_size);
     (void)pn_buffer_append(texts, env->name, env->name_size);
     (void)pn_buffer_append(texts, env->extension, env->extension_size);
-    segment->env = *env;
     segment->env.command = (const char *)pn_buffer_bytes(texts);
     segment->env.name = segment->env.command + env->command_size;
     segment->env.extension =
@@ -174,14 +187,20 @@ put_large(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload)
     segment->messages = 1;
     segment->payload = *payload;
     *payload = (pn_ref){0};
-    if (outbox->last != NULL)
-        outbox->last->next = segment;
-    else
-        outbox->first = segment;
-    outbox->last = segment;
+    append_segment(outbox, segment);
     outbox->messages++;
     outbox->bytes += segment->payload.size;
     return PN_OK;
+}
+
+/* Whether the peer would take such a message for a protocol error. */
+static bool
+over_limits(const pn_envelope *env)
+{
+    return env->command_size > PN_TEXT_LIMIT ||
+           env->name_size > PN_TEXT_LIMIT ||
+           env->extension_size > PN_EXTENSION_LIMIT ||
+           (pn_kind_is_control(env->kind) && env->size > PN_CHUNK);
 }
 
 int
@@ -190,11 +209,16 @@ pn_outbox_put(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload)
     pn_envelope whole = *env;
     whole.size = payload->size;
     whole.offset = 0;
-    if (pn_kind_is_control(env->kind))
-        return append_message(&outbox->control, &whole, payload);
-    if (payload->size <= PN_PACKED_LIMIT)
-        return put_packed(outbox, &whole, payload);
-    return put_large(outbox, &whole, payload);
+    bool control = pn_kind_is_control(env->kind);
+    if (over_limits(&whole))
+        return PN_ETOOBIG;
+    if (!control && payload->size > PN_PACKED_LIMIT)
+        return put_large(outbox, &whole, payload);
+    int err = control ? put_control(outbox, &whole, payload)
+                      : put_packed(outbox, &whole, payload);
+    if (err == PN_OK)
+        pn_ref_release(payload); /* last: it may call back into the outbox */
+    return err;
 }
 
 int
@@ -203,13 +227,11 @@ pn_outbox_put_frame(pn_outbox *outbox, uint8_t kind, const uint8_t *frame,
 {
     if (pn_kind_is_control(kind))
         return pn_buffer_append(&outbox->control, frame, size);
-    pn_segment *segment = packed_segment(outbox);
+    pn_segment *segment = packed_segment(outbox, size);
     if (segment == NULL)
         return PN_ENOMEM;
     size_t before = pn_buffer_size(&segment->bytes);
-    int err = pn_buffer_append(&segment->bytes, frame, size);
-    if (err < 0)
-        return err;
+    (void)pn_buffer_append(&segment->bytes, frame, size); /* reserved */
     count_packed(outbox, segment, before);
     return PN_OK;
 }
@@ -240,13 +262,14 @@ begin_chunk(pn_outbox *outbox)
     size_t left = segment->payload.size - (size_t)segment->env.offset;
     size_t size = left < PN_CHUNK ? left : PN_CHUNK;
     pn_envelope env = segment->env;
-    if (env.offset > 0) {
+    if (env.offset > 0) { /* the name stays: a relay routes each chunk */
         env.command_size = env.extension_size = 0;
         env.extension = NULL;
     }
-    int err = append_head(&outbox->head, &env, size);
+    int err = pn_buffer_reserve(&outbox->head, head_room(&env));
     if (err < 0)
         return err;
+    append_head(&outbox->head, &env, size);
     outbox->chunk_end = (size_t)env.offset + size;
     return PN_OK;
 }
@@ -259,9 +282,6 @@ choose(pn_outbox *outbox)
         outbox->writing = PN_WRITING_CONTROL;
         return PN_OK;
     }
-    while (outbox->first != NULL && !outbox->first->large &&
-           pn_buffer_size(&outbox->first->bytes) == 0)
-        pop_segment(outbox);
     if (outbox->first == NULL)
         return PN_MORE;
     if (!outbox->first->large) {
@@ -347,6 +367,10 @@ pn_outbox_check(const pn_outbox *outbox)
     size_t messages = 0, bytes = 0;
     const pn_segment *last = NULL;
     for (const pn_segment *s = outbox->first; s != NULL; s = s->next) {
+        bool empty = !s->large && pn_buffer_size(&s->bytes) == 0;
+        bool over = s->packed > PN_CHUNK && s->messages > 1;
+        if (empty || over)
+            return false;
         messages += s->messages;
         bytes += s->large ? s->payload.size - (size_t)s->env.offset
                           : pn_buffer_size(&s->bytes);

@@ -3,9 +3,13 @@
  * come out; what is done with them is the caller's. Loop thread only.
  *   - payload leaves in the order of its coming;
  *   - a frame that has begun to leave leaves whole before any other;
- *   - small messages lie packed in segments of about PN_CHUNK bytes, a large
- *     one is a segment of its own that keeps its payload by reference;
- *   - messages and bytes count what has not wholly left. */
+ *   - small messages lie packed in segments of at most PN_CHUNK bytes (or one
+ *     frame), a large one is a segment of its own that leaves chunk by chunk
+ *     and keeps its payload by reference;
+ *   - no segment is empty; messages and bytes count payload segments that
+ *     have not wholly left, control is not counted;
+ *   - releasing a payload is the last thing that a function does, so it may
+ *     call back into the outbox. */
 #ifndef PN_MAILBOX_OUTBOX_H
 #define PN_MAILBOX_OUTBOX_H
 
@@ -57,12 +61,15 @@ void pn_outbox_free(pn_outbox *outbox);
  * bounded by the asks, and refusing one would lose it. */
 bool pn_outbox_full(const pn_outbox *outbox);
 
-/* Queue a message; env->size is set to the payload's size. On PN_OK the
- * payload belongs to the outbox, and *payload is empty; on PN_ENOMEM nothing
- * has changed. The envelope's texts are copied. */
+/* Queue a message of payload->size bytes; env's own size and offset do not
+ * count. On PN_OK the payload belongs to the outbox, and *payload is empty; on
+ * failure nothing has changed. The envelope's texts are copied. PN_ENOMEM, or
+ * PN_ETOOBIG where a text is over its limit or the payload of a control
+ * message over PN_CHUNK: the peer would close the link. */
 int pn_outbox_put(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload);
 
-/* Queue one encoded frame of somebody else's (a relay), copying it. */
+/* Queue one encoded frame of somebody else's (a relay), copying it: size is
+ * not 0, kind that of its envelope. PN_ENOMEM changes nothing. */
 int pn_outbox_put_frame(pn_outbox *outbox, uint8_t kind, const uint8_t *frame,
                         size_t size);
 
@@ -71,7 +78,7 @@ int pn_outbox_put_frame(pn_outbox *outbox, uint8_t kind, const uint8_t *frame,
  * header found no memory. */
 int pn_outbox_peek(pn_outbox *outbox, pn_slice slices[PN_OUTBOX_SLICES]);
 
-/* The first size of the bytes that peek gave have left. */
+/* The first size of the bytes that peek has just given have left. */
 void pn_outbox_sent(pn_outbox *outbox, size_t size);
 
 static inline bool
