@@ -9,26 +9,41 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+static int
+ask_for_credentials(int fd)
+{
+    int on = 1;
+    int err = setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+    return err < 0 ? -errno : 0;
+}
+
 int
 pn_link_pair(int fds[2])
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         return -errno;
-    return 0;
+    /* Now, not in pn_link_init: bytes carry credentials only if an end has
+     * asked for them before they are sent. */
+    int err = ask_for_credentials(fds[0]);
+    if (err == 0)
+        err = ask_for_credentials(fds[1]);
+    if (err < 0) {
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+    }
+    return err;
 }
 
 static int
 set_up(int fd)
 {
-    int on = 1, size = PN_LINK_SEND_BUFFER;
+    int size = PN_LINK_SEND_BUFFER;
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
-    if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
-        return -errno;
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) < 0)
         return -errno;
-    return 0;
+    return ask_for_credentials(fd);
 }
 
 int
@@ -46,17 +61,16 @@ pn_link_init(pn_link *link, int fd, const pn_link_limits *limits)
 void
 pn_link_close(pn_link *link)
 {
-    if (link->fd < 0)
-        return;
-    (void)close(link->fd);
+    if (link->fd >= 0)
+        (void)close(link->fd);
     link->fd = -1;
     pn_inbox_free(&link->in);
     pn_outbox_free(&link->out);
 }
 
-/* Note who sent the first bytes. Descriptors are never expected here, so a
- * peer that passes some has them closed: that is what MSG_CMSG_CLOEXEC and
- * the small control buffer do together (the kernel drops what has no room). */
+/* Note who sent the first bytes. The kernel says pid 0 where they were sent
+ * before an end had asked for credentials, or from a pid namespace that we
+ * cannot see: nobody is known then. */
 static void
 note_peer(pn_link *link, struct msghdr *message)
 {
@@ -66,12 +80,17 @@ note_peer(pn_link *link, struct msghdr *message)
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
             continue;
         memcpy(&peer, CMSG_DATA(c), sizeof peer);
+        if (peer.pid == 0)
+            continue;
         link->peer_pid = peer.pid;
         link->peer_uid = peer.uid;
         link->peer_known = true;
     }
 }
 
+/* Descriptors are never expected. The control buffer is filled up by the
+ * credentials, and recv() has none, so the kernel closes whatever descriptors
+ * a peer passes. */
 static ssize_t
 receive_first(pn_link *link, void *room, size_t size)
 {
@@ -96,6 +115,8 @@ int
 pn_link_receive(pn_link *link, bool *full)
 {
     pn_buffer *bytes = &link->in.bytes;
+    if (link->fd < 0)
+        return PN_ECLOSED;
     int err = pn_buffer_reserve(bytes, PN_LINK_READ_SIZE);
     if (err < 0)
         return err;
@@ -136,6 +157,8 @@ pn_link_flush(pn_link *link)
 {
     pn_slice slices[PN_OUTBOX_SLICES];
     int count;
+    if (link->fd < 0)
+        return PN_ECLOSED;
     while ((count = pn_outbox_peek(&link->out, slices)) > 0) {
         ssize_t sent = send_slices(link->fd, slices, count);
         if (sent < 0)

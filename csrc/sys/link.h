@@ -12,8 +12,10 @@
 #include <sys/types.h>
 
 /* The kernel's send buffer, so that control is never behind more than 256
- * KiB of payload: Linux accounts twice what is asked for (socket(7)). */
-#define PN_LINK_SEND_BUFFER (96 * 1024)
+ * KiB of payload. Linux doubles what is asked for (socket(7)) and lets the
+ * last write exceed it, so up to twice this and a segment lie in the kernel,
+ * with one more segment that has begun to leave. */
+#define PN_LINK_SEND_BUFFER (80 * 1024)
 
 /* Bytes asked for in one receive. */
 #define PN_LINK_READ_SIZE (64 * 1024)
@@ -33,23 +35,26 @@ typedef struct {
     size_t outbox_bytes;
 } pn_link_limits;
 
-/* A connected pair: [0] is close-on-exec and non-blocking, [1] close-on-exec.
- * 0 or -errno. */
+/* A connected pair, close-on-exec, whose bytes carry credentials; pn_link_init
+ * makes its end non-blocking. 0 or -errno. */
 int pn_link_pair(int fds[2]);
 
 /* Take fd over, whatever the result: on failure it is closed. 0 or -errno. */
 int pn_link_init(pn_link *link, int fd, const pn_link_limits *limits);
 
-/* Close the descriptor and free both boxes. Twice is once. */
+/* Close the descriptor and free both boxes: parts, messages and slices
+ * borrowed from them end. Twice is once. */
 void pn_link_close(pn_link *link);
 
 /* Receive once into the inbox. PN_OK: bytes came, and *full tells whether all
  * the room was used, so that more may wait. PN_MORE: none now. PN_ECLOSED:
- * end of file. Else -errno or PN_ENOMEM. */
+ * end of file, or the link is closed. Else -errno (-ECONNRESET: the peer has
+ * gone without reading all of ours) or PN_ENOMEM. */
 int pn_link_receive(pn_link *link, bool *full);
 
 /* Send what the outbox holds. PN_OK: all has left. PN_MORE: the kernel's
- * buffer is full. Else -errno (-EPIPE: the peer has gone) or PN_ENOMEM. */
+ * buffer is full. PN_ECLOSED: the link is closed. Else -errno (-EPIPE: the
+ * peer has gone) or PN_ENOMEM. */
 int pn_link_flush(pn_link *link);
 
 #endif

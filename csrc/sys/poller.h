@@ -28,7 +28,8 @@ int pn_poller_add(pn_poller *poller, int fd, void *owner, bool writable);
 /* Change whether room to write is of interest. 0 or -errno. */
 int pn_poller_change(pn_poller *poller, int fd, void *owner, bool writable);
 
-/* Stop watching, before fd is closed. Unknown descriptors are ignored. */
+/* Stop watching, before fd is closed. Unknown descriptors are ignored. Events
+ * that wait() has already filled in may still name the owner. */
 void pn_poller_remove(pn_poller *poller, int fd);
 
 /* Fill at most max events, waiting timeout_ms at the longest (0: not at all,
