@@ -32,6 +32,7 @@ __all__ = ["connect", "death_reason", "server_pid"]
 ACTOR = "pulsar_native._child:main"
 PRELOADED = ("asyncio", "logging", "pickle", "cloudpickle", "pulsar_native")
 EXIT_TIMEOUT = 2.0  # seconds from the end of the control socket to SIGKILL
+END_TIMEOUT = 0.5  # seconds from a channel's end of file to its server's
 THREAD_GRACE = 0.2  # seconds in which a preload's joined threads vanish
 MESSAGE_LIMIT = 4096  # bytes of the server's last words
 
@@ -107,15 +108,16 @@ def server_pid(
 def death_reason(preload: Sequence[str] = (), *, child: str = ACTOR) -> str:
     """One sentence on why the last server with these modules has ended.
 
-    For who has just read an end of file from its channel; waits up to two
-    seconds for the process to be gone. Empty if none has run.
+    For who has just read an end of file from its channel: the process ends
+    then, and is waited for, at most half a second. Empty if none has run.
     """
     with _lock:
         server = _servers.get((tuple(preload), child))
-        if server is None:
-            return ""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.process.wait(EXIT_TIMEOUT)
+    if server is None:
+        return ""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.process.wait(END_TIMEOUT)
+    with _lock:
         return _describe(server)
 
 
@@ -179,8 +181,9 @@ def _start(key: _Key) -> _Server:
 
 def _execute(key: _Key, control: int, pidfd: int) -> subprocess.Popen[bytes]:
     preload, child = key
+    path = [entry for entry in sys.path if isinstance(entry, str)]
     code = (
-        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"import sys; sys.path[:] = {path!r}; "
         "from pulsar_native._forkserver import main; "
         f"main({control}, {pidfd}, {preload!r}, {child!r})"
     )

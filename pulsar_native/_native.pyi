@@ -1,9 +1,16 @@
 """The typed face of the C core."""
 
 from collections.abc import Sequence
-from typing import Any, Self, TypeAlias, final
+from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer
+
+_ForkReport: TypeAlias = (
+    tuple[Literal["started"], int, int, int]  # token, pid, pidfd or -1
+    | tuple[Literal["failed"], int, int]  # token, errno
+    # token, pid, code, signal, core, utime and stime in us, max_rss in bytes
+    | tuple[Literal["exited"], int, int, int, int, bool, int, int, int]
+)
 
 class ForkChannel:
     """An arbiter's channel to the fork server; for one thread."""
@@ -11,7 +18,7 @@ class ForkChannel:
     def __new__(cls, fd: int) -> ForkChannel: ...
     def fileno(self) -> int: ...
     def spawn(self, token: int, fds: Sequence[int], /) -> None: ...
-    def receive(self) -> list[tuple[Any, ...]]: ...
+    def receive(self) -> list[_ForkReport]: ...
     def close(self) -> None: ...
 
 def forkserver_serve(
