@@ -1,0 +1,87 @@
+"""Write the seeds of envelope_fuzz and inbox_fuzz.
+
+    python3 tests/fuzz/make_mailbox_corpus.py tests/fuzz/corpus
+
+The layout is that of csrc/mailbox/envelope.h, told once more by hand, so
+that the seeds check the engine and not themselves.
+"""
+
+import struct
+import sys
+from pathlib import Path
+
+NOTIFY, STOP, ASK, TELL, DOWN = 2, 3, 16, 17, 23
+
+
+def body(kind: int, payload: bytes = b"", *, size: int | None = None,
+         offset: int = 0, source: int = 1, target: int = 2, ident: int = 3,
+         command: bytes = b"", name: bytes = b"",
+         extension: bytes = b"") -> bytes:
+    """An envelope and its payload."""
+    head = struct.pack("<BBHHH5Q", kind, bool(name), len(command), len(name),
+                       len(extension), source, target, ident,
+                       len(payload) if size is None else size, offset)
+    return head + command + name + extension + payload
+
+
+def frame(content: bytes, first: int = 0x82) -> bytes:
+    """An unmasked frame of at most 65,535 bytes."""
+    if len(content) < 126:
+        return bytes([first, len(content)]) + content
+    return struct.pack(">BBH", first, 126, len(content)) + content
+
+
+def chunks(payload: bytes, piece: int, **fields: int) -> list[bytes]:
+    """The frames of one tell, its payload in pieces."""
+    return [
+        frame(body(TELL, payload[at:at + piece], size=len(payload), offset=at,
+                   command=b"" if at else b"put", **fields))
+        for at in range(0, len(payload), piece)
+    ]
+
+
+def envelopes() -> dict[str, bytes]:
+    return {
+        "notify": body(NOTIFY),
+        "ask": body(ASK, b"payload", command=b"echo"),
+        "named": body(ASK, b"p", command=b"echo", name=b"bob"),
+        "extended": body(TELL, b"p", command=b"c", extension=b"xy"),
+        "chunk": body(TELL, b"rest", size=100, offset=96),
+        "down": body(DOWN, struct.pack("<ii", -1, 9) + b"killed"),
+        "unknown_kind": body(9),
+        "beyond": body(TELL, b"rest", size=3),
+        "short": body(TELL)[:40],
+        "text_over_limit": body(TELL, command=b"c" * 1025),
+    }
+
+
+def streams() -> dict[str, bytes]:
+    one = chunks(b"a" * 200, 50, ident=1)
+    two = chunks(b"b" * 300, 100, ident=2, source=9)
+    down = frame(body(DOWN, struct.pack("<ii", 0, 0), ident=9))
+    ask = frame(body(ASK, b"payload", command=b"echo", name=b"bob"))
+    return {
+        "ask": ask,
+        "control_between": one[0] + frame(body(NOTIFY)) + b"".join(one[1:]),
+        "interleaved": one[0] + two[0] + one[1] + two[1] + one[2] + two[2]
+                       + one[3] + ask,
+        "forgotten": two[0] + down + two[1] + two[2] + ask,
+        "twice": one[0] + one[0],
+        "gap": one[0] + one[2],
+        "too_big": b"".join(chunks(b"c" * 3001, 2000)) + ask,
+        "ping": ask + frame(b"", 0x89),
+        "cut": ask[:-1],
+        "long_frame": b"\x82\x7f" + struct.pack(">Q", 1 << 20),
+    }
+
+
+def main() -> None:
+    for target, seeds in (("envelope", envelopes()), ("inbox", streams())):
+        folder = Path(sys.argv[1]) / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in seeds.items():
+            (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
