@@ -32,6 +32,7 @@ CLOSE_CODES: dict[int, str]
 Message: TypeAlias = str | Buffer | None
 
 def close_code_is_valid(code: int, /) -> bool: ...
+def apply_mask(data: Buffer, key: Buffer, /) -> bytes: ...
 
 @final
 class Frame:

@@ -24,7 +24,7 @@ from os import urandom
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from ._native import CLOSE_CODES, Frame
+from ._native import CLOSE_CODES, Frame, apply_mask
 from .exceptions import ProtocolError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ __all__ = [
     "SUPPORTED_VERSIONS",
     "Frame",
     "FrameParser",
+    "apply_mask",
     "frame_parser",
     "get_version",
     "parse_close",

@@ -1,9 +1,12 @@
 #include "base/status.h"
 #include "python/frame.h"
 #include "python/frameparser.h"
+#include "python/view.h"
 #include "ws/text.h"
 
 #include <string.h>
+
+#define BATCH 64
 
 /* Room for text: a str that is right if the text turns out to be ASCII, and
  * otherwise serves as the place where it is gathered. */
@@ -181,43 +184,10 @@ feed_kept(pn_frameparser *self)
     return status;
 }
 
-/* What a caller gave: bytes, or a buffer of any other kind. */
-typedef struct {
-    PyObject *object; /* borrowed */
-    const uint8_t *data;
-    size_t len;
-    bool viewed;
-    Py_buffer view;
-} input;
-
-static int
-open_input(input *in, PyObject *object)
-{
-    in->object = object;
-    in->viewed = !PyBytes_CheckExact(object);
-    if (!in->viewed) {
-        in->data = (const uint8_t *)PyBytes_AS_STRING(object);
-        in->len = (size_t)PyBytes_GET_SIZE(object);
-        return 0;
-    }
-    if (PyObject_GetBuffer(object, &in->view, PyBUF_SIMPLE) < 0)
-        return -1;
-    in->data = in->view.buf;
-    in->len = (size_t)in->view.len;
-    return 0;
-}
-
-static void
-close_input(input *in)
-{
-    if (in->viewed)
-        PyBuffer_Release(&in->view);
-}
-
 /* Keep in[from..) for later calls, behind what is kept already. Without
  * memory for it the reader fails. */
 static int
-keep(pn_frameparser *self, const input *in, size_t from)
+keep(pn_frameparser *self, const pn_view *in, size_t from)
 {
     size_t old = 0, new = in->len - from;
     if (self->chunk == NULL && !in->viewed) {
@@ -243,7 +213,7 @@ keep(pn_frameparser *self, const input *in, size_t from)
 
 /* Feed what came until a frame is whole, and keep the rest. */
 static int
-feed_once(pn_frameparser *self, const input *in)
+feed_once(pn_frameparser *self, const pn_view *in)
 {
     size_t used;
     if (self->chunk != NULL) {
@@ -282,11 +252,11 @@ pn_frameparser_decode(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (nargs == 0 || args[0] == Py_None) {
         status = feed_kept(self);
     } else {
-        input in;
-        if (open_input(&in, args[0]) < 0)
+        pn_view in;
+        if (pn_view_open(&in, args[0]) < 0)
             return NULL;
         status = feed_once(self, &in);
-        close_input(&in);
+        pn_view_close(&in);
     }
     if (status < 0)
         return raise_failure(self, NULL);
@@ -296,28 +266,74 @@ pn_frameparser_decode(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     return frame != NULL ? frame : raise_failure(self, NULL);
 }
 
-/* Append the frame that the reader has completed. */
+/* Frames on their way to a list. Few need no list that grows. */
+typedef struct {
+    PyObject *list; /* those that did not fit, or NULL */
+    size_t count;
+    PyObject *frames[BATCH];
+} batch;
+
+/* Move what is in frames[] to the list. */
 static int
-append_frame(pn_frameparser *self, PyObject *frames)
+flush(batch *out)
 {
+    if (out->list == NULL && (out->list = PyList_New(0)) == NULL)
+        return -1;
+    for (size_t i = 0; i < out->count; i++) {
+        if (PyList_Append(out->list, out->frames[i]) < 0)
+            return -1;
+    }
+    while (out->count > 0)
+        Py_DECREF(out->frames[--out->count]);
+    return 0;
+}
+
+/* All frames as a list; NULL with MemoryError. */
+static PyObject *
+take_list(batch *out)
+{
+    if (out->list != NULL)
+        return flush(out) < 0 ? NULL : Py_NewRef(out->list);
+    PyObject *list = PyList_New((Py_ssize_t)out->count);
+    if (list == NULL)
+        return NULL;
+    for (size_t i = 0; i < out->count; i++)
+        PyList_SET_ITEM(list, (Py_ssize_t)i, out->frames[i]);
+    out->count = 0;
+    return list;
+}
+
+static void
+drop_batch(batch *out)
+{
+    while (out->count > 0)
+        Py_DECREF(out->frames[--out->count]);
+    Py_XDECREF(out->list);
+}
+
+/* Add the frame that the reader has completed. */
+static int
+add_frame(pn_frameparser *self, batch *out)
+{
+    if (out->count == BATCH && flush(out) < 0) {
+        PyErr_Clear();
+        return pn_reader_fail(&self->reader, PN_ENOMEM, "no memory");
+    }
     PyObject *frame = take_frame(self);
     if (frame == NULL)
         return PN_ENOMEM;
-    int err = PyList_Append(frames, frame);
-    Py_DECREF(frame);
-    if (err == 0)
-        return PN_OK;
-    PyErr_Clear();
-    return pn_reader_fail(&self->reader, PN_ENOMEM, "no memory");
+    out->frames[out->count++] = frame;
+    return PN_OK;
 }
 
 static int
-feed_all(pn_frameparser *self, const input *in, PyObject *frames)
+feed_all(pn_frameparser *self, const pn_view *in, batch *out)
 {
-    int status;
-    while ((status = feed_kept(self)) == PN_OK) {
-        if ((status = append_frame(self, frames)) < 0)
-            return status;
+    int status = PN_OK;
+    while (status >= 0 && self->chunk != NULL) {
+        status = feed_kept(self);
+        if (status == PN_OK)
+            status = add_frame(self, out);
     }
     size_t at = 0, used;
     while (status >= 0 && at < in->len) {
@@ -325,9 +341,10 @@ feed_all(pn_frameparser *self, const input *in, PyObject *frames)
             pn_reader_feed(&self->reader, in->data + at, in->len - at, &used);
         at += used;
         if (status == PN_OK)
-            status = append_frame(self, frames);
+            status = add_frame(self, out);
     }
-    return status;
+    return self->reader.state == PN_READER_FAILED ? self->reader.status
+                                                  : status;
 }
 
 const char pn_decode_all_doc[] = PyDoc_STR(
@@ -343,19 +360,19 @@ PyObject *
 pn_frameparser_decode_all(PyObject *op, PyObject *data)
 {
     pn_frameparser *self = (pn_frameparser *)op;
-    /* The list is made first: the collector, and so Python code, may run in
-     * this, but not between feeding and returning. */
-    PyObject *frames = PyList_New(0);
-    input in;
-    if (frames == NULL || open_input(&in, data) < 0) {
-        Py_XDECREF(frames);
+    pn_view in;
+    batch out;
+    out.list = NULL;
+    out.count = 0;
+    if (pn_view_open(&in, data) < 0)
         return NULL;
+    int status = feed_all(self, &in, &out);
+    pn_view_close(&in);
+    PyObject *list = take_list(&out);
+    if (list != NULL && status < 0) {
+        (void)raise_failure(self, list);
+        Py_CLEAR(list);
     }
-    int status = feed_all(self, &in, frames);
-    close_input(&in);
-    if (status >= 0)
-        return frames;
-    (void)raise_failure(self, frames);
-    Py_DECREF(frames);
-    return NULL;
+    drop_batch(&out);
+    return list;
 }

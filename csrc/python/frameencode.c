@@ -2,70 +2,11 @@
 #include "python/arguments.h"
 #include "python/error.h"
 #include "python/frameparser.h"
+#include "python/view.h"
+#include "python/websocket.h"
 #include "ws/mask.h"
 
 #include <string.h>
-
-/* The codes that this library sends with a text of its own (RFC 6455,
- * section 7.4.1). */
-static const struct {
-    int code;
-    const char *text;
-} close_codes[] = {
-    {1000, "OK"},
-    {1001, "going away"},
-    {1002, "protocol error"},
-    {1003, "unsupported type"},
-    {1007, "invalid data"},
-    {1008, "policy violation"},
-    {1009, "message too big"},
-    {1010, "extension required"},
-    {1011, "unexpected error"},
-};
-
-#define CLOSE_CODES (sizeof close_codes / sizeof *close_codes)
-
-PyDoc_STRVAR(close_code_is_valid_doc,
-             "close_code_is_valid(code, /)\n--\n\n"
-             "Whether a close frame may carry this code.");
-
-static PyObject *
-close_code_is_valid(PyObject *Py_UNUSED(module), PyObject *arg)
-{
-    int overflow;
-    long code = PyLong_AsLongAndOverflow(arg, &overflow);
-    if (code == -1 && PyErr_Occurred())
-        return NULL;
-    return PyBool_FromLong(code > 0 && code <= UINT16_MAX &&
-                           pn_frame_close_code_is_valid((unsigned)code));
-}
-
-static PyMethodDef close_functions[] = {
-    {"close_code_is_valid", close_code_is_valid, METH_O,
-     close_code_is_valid_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-int
-pn_add_close_codes(PyObject *module)
-{
-    PyObject *codes = PyDict_New();
-    if (codes == NULL)
-        return -1;
-    int err = 0;
-    for (size_t i = 0; i < CLOSE_CODES && err == 0; i++) {
-        PyObject *code = PyLong_FromLong(close_codes[i].code);
-        PyObject *text = PyUnicode_FromString(close_codes[i].text);
-        err = code == NULL || text == NULL ? -1
-                                           : PyDict_SetItem(codes, code, text);
-        Py_XDECREF(code);
-        Py_XDECREF(text);
-    }
-    if (err == 0)
-        err = PyModule_AddObjectRef(module, "CLOSE_CODES", codes);
-    Py_DECREF(codes);
-    return err < 0 ? err : PyModule_AddFunctions(module, close_functions);
-}
 
 /* The bytes of what is to be sent; data lives until close_payload. */
 typedef struct {
@@ -143,13 +84,13 @@ close_payload(payload *out)
 static int
 copy_key(uint8_t key[4], PyObject *given)
 {
-    Py_buffer view;
-    if (PyObject_GetBuffer(given, &view, PyBUF_SIMPLE) < 0)
+    pn_view view;
+    if (pn_view_open(&view, given) < 0)
         return -1;
     bool right = view.len == 4;
     if (right)
-        memcpy(key, view.buf, 4);
-    PyBuffer_Release(&view);
+        memcpy(key, view.data, 4);
+    pn_view_close(&view);
     if (!right)
         PyErr_SetString(PyExc_AssertionError, "masking_key must have 4 bytes");
     return right ? 0 : -1;
@@ -452,11 +393,10 @@ close_body(long code, const payload *reason)
 {
     const uint8_t *data = reason->data;
     size_t len = reason->len;
-    for (size_t i = 0; data == NULL && i < CLOSE_CODES; i++) {
-        if (close_codes[i].code == code) {
-            data = (const uint8_t *)close_codes[i].text;
-            len = strlen(close_codes[i].text);
-        }
+    const char *text = data == NULL ? pn_close_text(code) : NULL;
+    if (text != NULL) {
+        data = (const uint8_t *)text;
+        len = strlen(text);
     }
     PyObject *body = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(2 + len));
     if (body == NULL)

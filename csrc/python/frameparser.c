@@ -218,7 +218,7 @@ pn_add_frameparser(PyObject *module, pn_state *state)
     }
     state->frameparser =
         PyType_FromModuleAndSpec(module, &frameparser_spec, NULL);
-    if (state->frameparser == NULL || pn_add_close_codes(module) < 0)
+    if (state->frameparser == NULL)
         return -1;
     return PyModule_AddObjectRef(module, "FrameParser", state->frameparser);
 }

@@ -63,12 +63,7 @@ PN_ENCODER(pong);
 PN_ENCODER(close);
 #undef PN_ENCODER
 
-/* Add what is known of close codes to the module: the dict CLOSE_CODES and
- * close_code_is_valid(). 0, or -1 with an exception set. */
-int pn_add_close_codes(PyObject *module);
-
-/* For module.c's table: the type and CLOSE_CODES. 0, or -1 with an exception
- * set. */
+/* For module.c's table: the type. 0, or -1 with an exception set. */
 int pn_add_frameparser(PyObject *module, pn_state *state);
 
 #endif

@@ -4,6 +4,7 @@
 #include "python/frame.h"
 #include "python/frameparser.h"
 #include "python/state.h"
+#include "python/websocket.h"
 
 #include <stddef.h>
 
@@ -33,6 +34,7 @@ static const add_type types[] = {
     pn_add_forkchannel,
     pn_add_frame,
     pn_add_frameparser,
+    pn_add_websocket,
     NULL,
 };
 
