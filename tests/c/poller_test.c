@@ -1,4 +1,4 @@
-/* The poller over socket pairs. */
+/* The poller over socket pairs and pipes. */
 #include "check.h"
 
 #include "sys/poller.h"
@@ -86,6 +86,23 @@ test_end_of_file_is_readable(void)
     CHECK(only_event(&f).readable);
     f.fds[1] = -1;
     tear_down(&f);
+}
+
+/* A pipe tells its ends' closing by EPOLLHUP and EPOLLERR alone. */
+static void
+test_closing_of_a_pipes_other_end_is_readable(void)
+{
+    for (int watched = 0; watched < 2; watched++) {
+        fixture f;
+        CHECK_INT(pn_poller_init(&f.poller), 0);
+        CHECK_INT(pipe(f.fds), 0);
+        CHECK_INT(pn_poller_add(&f.poller, f.fds[watched], &owner, false), 0);
+        CHECK(only_event(&f).owner == NULL);
+        CHECK_INT(close(f.fds[1 - watched]), 0);
+        f.fds[1 - watched] = -1;
+        CHECK(only_event(&f).readable);
+        tear_down(&f);
+    }
 }
 
 static void
@@ -196,6 +213,7 @@ main(void)
     RUN(test_bytes_make_it_readable_until_they_are_read);
     RUN(test_room_to_write_is_told_only_on_request);
     RUN(test_end_of_file_is_readable);
+    RUN(test_closing_of_a_pipes_other_end_is_readable);
     RUN(test_removed_descriptor_is_silent);
     RUN(test_wrong_descriptors_are_refused);
     RUN(test_more_events_than_asked_for_come_by_turns);
