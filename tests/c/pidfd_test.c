@@ -4,8 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +93,41 @@ test_wrong_descriptor_is_an_error(void)
     close(fd);
 }
 
+/* For the rest of this process pidfd calls give EPERM, as in a sandbox. */
+static void
+refuse_pidfd(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_send_signal, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static void
+test_where_the_system_refuses_the_pid_is_signalled(void)
+{
+    pid_t pid = sleeper();
+    int pidfd = pn_pidfd_open(pid);
+    pid_t sandboxed = fork();
+    CHECK(sandboxed >= 0);
+    if (sandboxed == 0) {
+        refuse_pidfd();
+        CHECK_INT(pn_pidfd_open(pid), -EPERM);
+        CHECK_INT(pn_pidfd_signal(pidfd, 0, SIGTERM), -EPERM);
+        CHECK_INT(pn_pidfd_signal(pidfd, pid, SIGTERM), 0);
+        _exit(0);
+    }
+    CHECK_INT(reap(sandboxed), 0);
+    CHECK_INT(WTERMSIG(reap(pid)), SIGTERM);
+    close(pidfd);
+}
+
 int
 main(void)
 {
@@ -96,5 +136,6 @@ main(void)
     RUN(test_pids_of_groups_are_refused);
     RUN(test_open_of_no_process_fails);
     RUN(test_wrong_descriptor_is_an_error);
+    RUN(test_where_the_system_refuses_the_pid_is_signalled);
     return 0;
 }

@@ -617,6 +617,42 @@ def test_starts_where_children_are_reaped_by_the_kernel() -> None:
     assert (done.stdout, done.stderr) == ("8\n", "")
 
 
+# pidfd_send_signal is call 424 and pidfd_open 434 on every architecture.
+REFUSE_PIDFD = """
+    import ctypes, struct
+    load, equal, end = 0x20, 0x15, 0x06
+    code = [(load, 0, 0, 0), (equal, 2, 0, 424), (equal, 1, 0, 434),
+            (end, 0, 0, 0x7FFF0000), (end, 0, 0, 0x00050001)]
+    text = b"".join(struct.pack("HBBI", *line) for line in code)
+    buffer = ctypes.create_string_buffer(text)
+    program = struct.pack("HP", len(code), ctypes.addressof(buffer))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+    assert libc.prctl(22, 2, program, 0, 0) == 0  # a seccomp filter
+"""
+
+
+@pytest.mark.parametrize("child", [OBEY, DEAF])
+def test_without_pidfd_processes_are_named_by_pid(child: str) -> None:
+    check = """
+    from pulsar_native import _native
+    try:
+        _native.pidfd_open(os.getpid())
+    except PermissionError:
+        assert all(life[2] == -1 for life in lives)
+        _native.pidfd_send_signal(-1, lives[0][1], signal.SIGKILL)
+        select.select([channel], [], [])
+        print(channel.receive()[0][4], flush=True)
+    sys.stdin.read()
+    """
+    body = REFUSE_PIDFD + HELD.format(child=child, then=check)
+    with master(body) as (process, pids):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "9\n"
+        process.kill()
+        assert all_gone(pids)
+
+
 def test_users_script_is_not_run_again(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(program("print('run', flush=True)") + textwrap.dedent(
