@@ -25,6 +25,7 @@ import importlib
 import io
 import itertools
 import marshal
+import operator
 import pickle
 import sys
 import types
@@ -96,7 +97,7 @@ _CLASS_OWN = frozenset(
         there._UNFILLED,
     }
 )
-_STABLE = (
+_STABLE: tuple[type, ...] = (
     bool,
     int,
     float,
@@ -114,6 +115,7 @@ _STABLE = (
     classmethod,
     staticmethod,
     property,
+    *_SINGLETONS,
 )
 
 
@@ -122,16 +124,23 @@ class _Watch:
     """What the bytes of a record were made from."""
 
     stable: bool = True
-    names: list[tuple[Mapping[str, Any], tuple[str, ...], tuple[Any, ...]]] = (
-        field(default_factory=list)
+    names: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = field(
+        default_factory=dict
     )
     cells: list[tuple[types.CellType, object]] = field(default_factory=list)
+    empty: list[object] = field(default_factory=list)
+    classes: list[tuple[type, dict[str, Any]]] = field(default_factory=list)
 
     def mapping(
-        self, mapping: Mapping[str, Any], names: tuple[str, ...]
+        self, mapping: Mapping[str, Any], names: Iterable[str]
     ) -> None:
-        values = tuple(map(mapping.get, names))
-        self.names.append((mapping, names, values))
+        _, values = self.names.setdefault(id(mapping), (mapping, {}))
+        for name in names:
+            values[name] = mapping.get(name)
+
+    def attributes(self, cls: type) -> None:
+        # A class gives a new view of its attributes each time.
+        self.classes.append((cls, dict(cls.__dict__)))
 
     def closure(self, cells: tuple[types.CellType, ...]) -> None:
         for cell in cells:
@@ -142,25 +151,32 @@ class _Watch:
         if isinstance(value, tuple | frozenset):
             for item in value:
                 self.value(item)
+        elif type(value) in (dict, list, set) and not value:
+            self.empty.append(value)
         elif not isinstance(value, _STABLE):
             self.stable = False
 
     def holds(self) -> bool:
         return (
             self.stable
+            and not any(self.empty)
             and all(
-                all(map(_is, map(mapping.get, names), values))
-                for mapping, names, values in self.names
+                len(cls.__dict__) == len(values)
+                and all(
+                    map(operator.is_, cls.__dict__.values(), values.values())
+                )
+                for cls, values in self.classes
+            )
+            and all(
+                mapping.get(name) is value
+                for mapping, values in self.names.values()
+                for name, value in values.items()
             )
             and all(
                 not there.is_empty(cell) and cell.cell_contents is content
                 for cell, content in self.cells
             )
         )
-
-
-def _is(a: object, b: object) -> bool:
-    return a is b
 
 
 @dataclass(slots=True)
@@ -239,7 +255,7 @@ class ByValuePickler(pickle.Pickler):
     def _spell_function(
         self, function: types.FunctionType, home: Home | None
     ) -> Any:
-        space: Space | None = _space_of(function.__globals__)
+        space: Space | None = _space_of(function)
         if space is None:
             names = function.__globals__
             entry = self._lone_globals.setdefault(id(names), (names, {}))
@@ -355,10 +371,9 @@ def _record_of(obj: Any, ident: Ident) -> _Made:
 def _make_record(obj: Any, ident: Ident, home: Home) -> _Made:
     watch = _Watch()
     needs: list[Any] = []
-    module = _module_at(home)
-    if module is not None:
-        place = obj.__qualname__.partition(".")[0]
-        watch.mapping(module.__dict__, (place,))
+    names = namespaces.names(home)
+    if names is not None:
+        watch.mapping(names, (obj.__qualname__.partition(".")[0],))
     if isinstance(obj, type):
         kind = "class"
         head = _part(_class_arguments(obj, ident, home), obj, watch, needs)
@@ -366,7 +381,7 @@ def _make_record(obj: Any, ident: Ident, home: Home) -> _Made:
     else:
         kind = "function"
         head, body = _function_parts(obj, ident, home, watch, needs)
-    current = _definition_in(_look_up(module, obj.__qualname__)) is obj
+    current = _definition_in(_look_up_at(home, obj.__qualname__)) is obj
     # Only its definer says that it is in a newer state.
     stamp = next(_stamps) if ident[0] == origin.id else 0
     qualname = obj.__qualname__
@@ -387,7 +402,7 @@ def _function_parts(
     watch: _Watch,
     needs: list[Any],
 ) -> tuple[bytes, bytes]:
-    space = _space_of(function.__globals__)
+    space = _space_of(function)
     assert space is not None, "a definition with a place has a space"
     closure = function.__closure__
     if closure is not None:
@@ -555,7 +570,7 @@ def _class_state(cls: type, watch: _Watch | None = None) -> Any:
     if isinstance(cls, ABCMeta):
         registered = [r for ref in _abc_dump(cls)[0] if (r := ref())]
     if watch is not None:
-        watch.mapping(cls.__dict__, tuple(cls.__dict__))
+        watch.attributes(cls)
         watch.value(tuple(registered))
         for name, value in attributes.items():
             if not _is_dunder(name) and name != "_field_defaults":
@@ -628,12 +643,18 @@ def _look_up(place: object, qualname: str) -> object:
     return found
 
 
+def _look_up_at(home: Home, qualname: str) -> object:
+    name, _, rest = qualname.partition(".")
+    found = (namespaces.names(home) or {}).get(name)
+    return _look_up(found, rest) if rest else found
+
+
 def _has_place(obj: Any) -> bool:
     """True for what is made at a module's level, or in a class there."""
     if "<" in obj.__qualname__:
         return False
     if isinstance(obj, types.FunctionType):
-        return namespaces.home_of(obj.__globals__) is not None
+        return namespaces.home_of_function(obj) is not None
     return True
 
 
@@ -643,19 +664,12 @@ def _home_of(obj: Any) -> Home | None:
         return home
     name = obj.__module__
     if isinstance(obj, types.FunctionType):
-        home = namespaces.home_of(obj.__globals__)
-        if home is not None and home[1] == name:
+        home = namespaces.home_of_function(obj)
+        if home is not None and obj.__globals__.get("__name__") == name:
             return home
     if isinstance(name, str) and name in sys.modules:
         return origin.id, name
     return None
-
-
-def _module_at(home: Home) -> types.ModuleType | None:
-    namespace = namespaces.get(home)
-    if namespace is not None:
-        return namespace.module
-    return sys.modules.get(home[1]) if home[0] == origin.id else None
 
 
 def _owner_of(
@@ -667,7 +681,7 @@ def _owner_of(
         return None
     namespace = namespaces.get(home)
     kept = namespace.newest.get(qualname) if namespace else None
-    owner = kept[1] if kept else _look_up(_module_at(home), qualname)
+    owner = kept[1] if kept else _look_up_at(home, qualname)
     if not isinstance(owner, type):
         return None
     method = owner.__dict__.get(name)
@@ -676,9 +690,9 @@ def _owner_of(
     return (owner, name) if method is function else None
 
 
-def _space_of(names: dict[str, Any]) -> str | Home | None:
-    """Where the receiver finds the globals *names*; None if nowhere."""
-    home = namespaces.home_of(names)
+def _space_of(function: types.FunctionType) -> str | Home | None:
+    """Where the receiver finds the globals of *function*; None if nowhere."""
+    home = namespaces.home_of_function(function)
     if home is not None and home[0] == origin.id and is_importable(home[1]):
         return home[1]
     return home

@@ -22,6 +22,7 @@ in a namespace.
 from __future__ import annotations
 
 import builtins
+import collections
 import functools
 import importlib
 import io
@@ -45,6 +46,9 @@ Space = str | Home | dict[str, Any]
 # Left on what is made and not yet filled; a load that failed leaves it too,
 # and the next one fills.
 _UNFILLED = "__pulsar_native_unfilled__"
+
+_MARK = "__pulsar_native_home__"
+_CONSOLES = 256
 
 
 class Origin:
@@ -150,32 +154,70 @@ class Namespace:
 
 
 class Namespaces:
-    """The namespaces of all origins, kept until ``forget``."""
+    """The namespaces of all origins, kept until ``forget``.
+
+    Globals that have a name but are no module's (a console has them) carry
+    a mark that names their home. Of namespaces for those only the last used
+    are kept.
+    """
 
     def __init__(self) -> None:
         self._spaces: dict[Home, Namespace] = {}
         self._homes: dict[int, Home] = {}
+        self._serials = itertools.count(1)
+        # A function that has the marked globals keeps them.
+        self._marked: weakref.WeakValueDictionary[Home, types.FunctionType]
+        self._marked = weakref.WeakValueDictionary()
+        self._consoles: collections.OrderedDict[Home, None]
+        self._consoles = collections.OrderedDict()
 
     def open(self, home: Home) -> Namespace:
+        """The namespace of *home*, made if there is none."""
         space = self._spaces.get(home)
-        if space is not None:
-            return space
-        if home[0] == origin.id:
-            module = sys.modules.get(home[1])
-            if isinstance(module, types.ModuleType):
-                return Namespace(module, own=True)
-        module = types.ModuleType(home[1])
-        module.__dict__["__builtins__"] = builtins
-        space = self._spaces.setdefault(home, Namespace(module, own=False))
-        self._homes[id(space.names)] = home
+        if space is None:
+            names = self.names(home)
+            module = types.ModuleType(home[1].partition("#")[0])
+            if names is not None:
+                space = Namespace(module, own=True)
+                space.names = names
+                space.module = sys.modules.get(home[1], module)
+                return space
+            module.__dict__["__builtins__"] = builtins
+            space = self._spaces.setdefault(home, Namespace(module, own=False))
+            self._homes[id(space.names)] = home
+        if "#" in home[1]:
+            self._use_console(home)
         return space
 
+    def _use_console(self, home: Home) -> None:
+        self._consoles[home] = None
+        self._consoles.move_to_end(home)
+        if len(self._consoles) > _CONSOLES:
+            self._drop(self._consoles.popitem(last=False)[0])
+
+    def _drop(self, home: Home) -> None:
+        space = self._spaces.pop(home, None)
+        if space is not None:
+            del self._homes[id(space.names)]
+
     def get(self, home: Home) -> Namespace | None:
+        """The namespace that stands in for *home* of another origin."""
         return self._spaces.get(home)
 
+    def names(self, home: Home) -> dict[str, Any] | None:
+        """The globals of *home*, if it is known here."""
+        space = self._spaces.get(home)
+        if space is not None:
+            return space.names
+        function = self._marked.get(home)
+        if function is not None:
+            return function.__globals__
+        module = sys.modules.get(home[1])
+        return getattr(module, "__dict__", None) if _is_own(home) else None
+
     def home_of(self, names: dict[str, Any]) -> Home | None:
-        """Whose globals *names* are; None for those of no module."""
-        home = self._homes.get(id(names))
+        """Whose globals *names* are; None if nobody's."""
+        home: Home | None = self._homes.get(id(names))
         if home is not None:
             return home
         name = names.get("__name__")
@@ -184,12 +226,36 @@ class Namespaces:
         module = sys.modules.get(name)
         if getattr(module, "__dict__", None) is names:
             return origin.id, name
-        return None
+        home = names.get(_MARK)
+        return home
+
+    def home_of_function(self, function: types.FunctionType) -> Home | None:
+        """Whose globals *function* has; they are marked if need be."""
+        names = function.__globals__
+        home = self.home_of(names)
+        if home is None and _is_console(names):
+            home = origin.id, f"{names['__name__']}#{next(self._serials)}"
+            names[_MARK] = home
+        if home is not None and "#" in home[1]:
+            self._marked[home] = function
+        return home
 
     def forget(self, origin_id: str) -> None:
         """Let go what came from an origin that is no more."""
         for home in [home for home in self._spaces if home[0] == origin_id]:
-            del self._homes[id(self._spaces.pop(home).names)]
+            self._drop(home)
+            self._consoles.pop(home, None)
+
+
+def _is_own(home: Home) -> bool:
+    return home[0] == origin.id
+
+
+def _is_console(names: dict[str, Any]) -> bool:
+    """True for named globals, unless they are made for one function."""
+    return isinstance(names.get("__name__"), str) and bool(
+        names.get("__builtins__", True)
+    )
 
 
 namespaces = Namespaces()
@@ -361,7 +427,7 @@ def _bare_class(
     try:
         return cast(type, meta(name, bases, dict(start)))
     except TypeError:  # a metaclass or __init_subclass__ that wants more
-        plain: Any = type
+        plain = cast(Any, type)
         return cast(type, plain.__new__(meta, name, bases, dict(start)))
 
 

@@ -36,7 +36,7 @@ class Importability:
         self._cwd = ""
         self._verdicts: dict[str, tuple[object, bool]] = {}
 
-    def refresh(self) -> None:
+    def _refresh(self) -> None:
         """Drop the verdicts if modules may be found elsewhere now."""
         if sys.path != self._path:
             self._path = list(sys.path)
@@ -54,6 +54,7 @@ class Importability:
 
     def __call__(self, name: str) -> bool:
         """True if another process can import the loaded module *name*."""
+        self._refresh()
         module = sys.modules.get(name)
         known = self._verdicts.get(name)
         if known is not None and known[0] is module:
