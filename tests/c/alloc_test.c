@@ -30,7 +30,8 @@ static const allocator allocators[] = {
 #define ALLOCATORS (sizeof allocators / sizeof *allocators)
 
 /* AddressSanitizer asks this: a size too large gives NULL, as without it. */
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *
+__asan_default_options(void);
 
 const char *
 __asan_default_options(void)
