@@ -1,5 +1,151 @@
-"""Actors for asyncio programs, with a core in C."""
+"""Actors for asyncio programs, with a core in C.
+
+    import asyncio, pulsar_native as pn
+
+    @pn.command()
+    def add(request, a, b):
+        return a + b
+
+    async def main():
+        worker = await pn.spawn(name="adder")
+        print(await pn.send(worker, "add", 1, 2))
+
+    asyncio.run(main())
+"""
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future
+from typing import Any
+
+from ._context import get_actor
+from .actor import Actor, is_actor
+from .arbiter import (
+    Arbiter,
+    arbiter,
+    latest_of_main,
+    shutdown,
+    use_actor,
+)
+from .commands import Command, command, get_command
+from .consts import ACTOR_STATES
+from .exceptions import (
+    ActorDown,
+    ActorNotFound,
+    ActorStartError,
+    CommandError,
+    CommandNotFound,
+    ForkedError,
+    ForkServerError,
+    HaltServer,
+    ImproperlyConfigured,
+    MailboxFull,
+    NameTaken,
+    ProtocolError,
+    PulsarException,
+    RemoteError,
+    RemoteTraceback,
+)
+from .proxy import ActorProxy, get_proxy
+from .utils.config import Config
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ACTOR_STATES",
+    "Actor",
+    "ActorDown",
+    "ActorNotFound",
+    "ActorProxy",
+    "ActorStartError",
+    "Arbiter",
+    "Command",
+    "CommandError",
+    "CommandNotFound",
+    "Config",
+    "ForkServerError",
+    "ForkedError",
+    "HaltServer",
+    "ImproperlyConfigured",
+    "MailboxFull",
+    "NameTaken",
+    "ProtocolError",
+    "PulsarException",
+    "RemoteError",
+    "RemoteTraceback",
+    "arbiter",
+    "command",
+    "get_actor",
+    "get_command",
+    "get_proxy",
+    "is_actor",
+    "send",
+    "send_threadsafe",
+    "shutdown",
+    "spawn",
+    "tell",
+]
+
+
+def spawn(**params: Any) -> asyncio.Future[Any]:
+    """Start an actor; the future is its proxy, after its handshake.
+
+    *name* is unique among the arbiter's living actors; *aid* may be chosen;
+    hooks (``start``, ``stopping``, ``periodic_task``, ``on_info``,
+    ``on_params``) are a callable or a list of them; names of settings set
+    them; *extra* is a dict; the rest become attributes of the actor.
+
+    Raises at once: RuntimeError without a running loop, NameTaken,
+    ValueError for an unknown kind or a setting that cannot be. The future
+    fails with ActorStartError if the actor ends before its handshake or has
+    not made it within ``spawn_timeout`` seconds, and with what pickling
+    raised if a parameter cannot be pickled.
+    """
+    return use_actor().spawn(**params)
+
+
+def send(
+    target: Any, command: str | Command[..., Any], /, *args: Any, **kwargs: Any
+) -> asyncio.Future[Any]:
+    """Ask *target* to run *command*; the future is its reply.
+
+    *target* is a proxy, an actor, an aid, a name, ``'arbiter'`` or
+    ``'monitor'``. The message leaves whether or not the future is awaited.
+    A command without a reply gives None as soon as it is accepted.
+
+    The future fails with what the command raised, ActorDown if the target
+    ends before it replies, ActorNotFound, CommandNotFound, MailboxFull, or
+    with what pickling raised. Raises RuntimeError off the loop's thread.
+    """
+    return use_actor()._send(target, command, args, kwargs)
+
+
+def tell(
+    target: Any, command: str | Command[..., Any], /, *args: Any, **kwargs: Any
+) -> asyncio.Future[None]:
+    """Have *target* run *command* without a reply.
+
+    The future is None once the message is accepted; it fails as that of
+    ``send`` does for what is known at the sender.
+    """
+    actor = use_actor()
+    number, name = actor._resolve(target)
+    text = command if isinstance(command, str) else command.name
+    return actor._tell(number, name, text.lower(), args, kwargs)
+
+
+def send_threadsafe(
+    target: Any, command: str | Command[..., Any], /, *args: Any, **kwargs: Any
+) -> Future[Any]:
+    """``send`` from any thread; gives a ``concurrent.futures.Future``.
+
+    The sender is the current actor: known in the threads of its
+    ``executor()``, else the main thread's arbiter. RuntimeError if there is
+    none.
+    """
+    actor = get_actor() or latest_of_main()
+    if actor is None or actor.stopped():
+        raise RuntimeError("no actor runs in this process")
+    return actor.send_threadsafe(target, command, *args, **kwargs)
+

@@ -1,9 +1,13 @@
 """The typed face of the C core."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer
+
+from .actor import Actor
+from .proxy import ActorProxy
 
 _ForkReport: TypeAlias = (
     tuple[Literal["started"], int, int, int]  # token, pid, pidfd or -1
@@ -115,3 +119,98 @@ class FrameParser:
     def close(
         self, code: int | None = None, reason: Message = None
     ) -> bytes: ...
+
+class BaseCommand:
+    """What the core must know of a command."""
+
+    name: str
+    function: Callable[..., Any]
+    ack: bool
+    serial: int
+
+@final
+class Request:
+    """What a command gets as its first argument."""
+
+    @property
+    def actor(self) -> Actor: ...
+    @property
+    def caller(self) -> ActorProxy: ...
+    @property
+    def connection(self) -> Mailbox | None: ...
+
+@final
+class Replier:
+    """Answers an ask when its command's task is done."""
+
+    def __call__(self, task: asyncio.Task[Any], /) -> None: ...
+
+@final
+class Mailbox:
+    """An actor's end of messaging; for the thread that made it."""
+
+    def __new__(
+        cls,
+        number: int,
+        actor: object,
+        port: object,
+        *,
+        message_bytes: int = ...,
+        outbox_messages: int = ...,
+        outbox_bytes: int = ...,
+    ) -> Self: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def tasks(self) -> set[asyncio.Task[Any]]: ...
+    @property
+    def closed(self) -> bool: ...
+    def attach(self, loop: asyncio.AbstractEventLoop, /) -> None: ...
+    def become(self, number: int, /) -> None: ...
+    def hold(self) -> None: ...
+    def connect(
+        self, number: int, fd: int, *, onward: bool = False
+    ) -> None: ...
+    def disconnect(self, number: int, /) -> None: ...
+    def ask(
+        self,
+        target: int,
+        name: str | None,
+        command: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        /,
+    ) -> asyncio.Future[Any]: ...
+    def tell(
+        self,
+        target: int,
+        name: str | None,
+        command: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        /,
+    ) -> None: ...
+    def post(
+        self,
+        kind: int,
+        target: int,
+        payload: bytes,
+        command: str = "",
+        *,
+        source: int = ...,
+        id: int = 0,
+    ) -> bool: ...
+    def fail(
+        self, target: int | None, make: Callable[[], BaseException], /
+    ) -> int: ...
+    def know(self, target: int, serial: int, /) -> None: ...
+    def peers(self, number: int, /) -> list[int]: ...
+    def stats(self) -> dict[str, int]: ...
+    def fileno(self) -> int: ...
+    def hello(self) -> bytes: ...
+    def flush(self) -> bool: ...
+    def wait(self, seconds: float, /) -> bool: ...
+    def close(self) -> None: ...
+    def forget(self) -> None: ...
+    def _on_ready(self) -> None: ...
+    def _end_turn(self) -> None: ...

@@ -64,3 +64,111 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
+
+
+class CommandNotFound(CommandError):
+    """No command of this name is registered, here or at the target."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f'Command "{self.name}" not available'
+
+
+class ActorNotFound(CommandError):
+    """No living actor has this aid or name, and none had it lately."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"no actor {self.target!r}"
+
+
+class ActorDown(PulsarException):
+    """The actor has ended, and will not answer.
+
+    *reason* is one sentence. *exit_code* is that of its process, or None if
+    a signal ended it or it is not known; *signal* is the signal's number, or
+    None.
+    """
+
+    def __init__(
+        self,
+        aid: str,
+        reason: str,
+        exit_code: int | None = None,
+        signal: int | None = None,
+    ) -> None:
+        super().__init__(aid, reason, exit_code, signal)
+        self.aid = aid
+        self.reason = reason
+        self.exit_code = exit_code
+        self.signal = signal
+
+    def __str__(self) -> str:
+        return f"actor {self.aid} is down: {self.reason}"
+
+
+class ActorStartError(PulsarException):
+    """An actor ended, or was ended, before its handshake.
+
+    *output* is the last of what its process wrote to standard error, at most
+    8 KiB; *traceback* the text of its failure, if it could tell.
+    """
+
+    def __init__(
+        self,
+        aid: str,
+        reason: str,
+        traceback: str = "",
+        output: str = "",
+    ) -> None:
+        super().__init__(aid, reason, traceback, output)
+        self.aid = aid
+        self.reason = reason
+        self.traceback = traceback
+        self.output = output
+
+    def __str__(self) -> str:
+        text = f"actor {self.aid} did not start: {self.reason}"
+        if self.traceback:
+            text += f"\n{self.traceback.rstrip()}"
+        if self.output:
+            text += f"\nIt wrote:\n{self.output.rstrip()}"
+        return text
+
+
+class MailboxFull(PulsarException):
+    """Too much waits already on its way to the target; nothing was sent."""
+
+
+class NameTaken(PulsarException, ValueError):
+    """A living actor of the arbiter has this name or aid."""
+
+
+class ForkedError(PulsarException):
+    """The proxy was made before this process was forked from its maker."""
+
+
+class ImproperlyConfigured(PulsarException):
+    """A setting that cannot be; ends a program with exit code 2."""
+
+    exit_code = 2
+
+
+class HaltServer(BaseException):
+    """Raised in an actor to end it, or in the arbiter to end the program."""
+
+    def __init__(
+        self, reason: str = "Exiting server.", exit_code: int = 3
+    ) -> None:
+        super().__init__(reason, exit_code)
+        self.reason = reason
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return self.reason

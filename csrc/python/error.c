@@ -14,8 +14,8 @@ pn_raise_status(pn_state *state, int status)
         errno = -status;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    bool protocol = status == PN_EPROTO || status == PN_ETOOBIG ||
-                    status == PN_EUTF8;
+    bool protocol =
+        status == PN_EPROTO || status == PN_ETOOBIG || status == PN_EUTF8;
     PyErr_SetString(protocol ? state->protocol_error : state->error,
                     pn_status_text(status));
     return NULL;

@@ -1,8 +1,12 @@
 /* pulsar_native._native: multi-phase init, all state in pn_state. */
+#include "python/command.h"
 #include "python/forkchannel.h"
 #include "python/forkserver.h"
 #include "python/frame.h"
 #include "python/frameparser.h"
+#include "python/mailbox_type.h"
+#include "python/replier.h"
+#include "python/request.h"
 #include "python/state.h"
 #include "python/websocket.h"
 
@@ -23,6 +27,9 @@ typedef struct {
 static const borrowed_name borrowed[] = {
     FROM(error, "pulsar_native.exceptions", "PulsarException"),
     FROM(protocol_error, "pulsar_native.exceptions", "ProtocolError"),
+    FROM(cancelled_error, "asyncio", "CancelledError"),
+    FROM(pickle_dumps, "pickle", "dumps"),
+    FROM(protocol, "pickle", "HIGHEST_PROTOCOL"),
 };
 
 /* The types, in the order in which they are made. Each `add` creates its
@@ -30,12 +37,11 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver,
-    pn_add_forkchannel,
-    pn_add_frame,
-    pn_add_frameparser,
-    pn_add_websocket,
-    NULL,
+    pn_add_forkserver, pn_add_forkchannel,
+    pn_add_command,    pn_add_request,
+    pn_add_replier,    pn_add_mailbox,
+    pn_add_frame,      pn_add_frameparser,
+    pn_add_websocket,  NULL,
 };
 
 static int

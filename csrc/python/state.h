@@ -11,12 +11,19 @@
 /* Each member is a strong reference; module.c visits and clears the struct
  * as an array of PyObject *, so it holds nothing else. */
 typedef struct {
-    PyObject *error;          /* exceptions module: PulsarException */
-    PyObject *protocol_error; /* exceptions module: ProtocolError */
-    PyObject *forkchannel;    /* type ForkChannel */
-    PyObject *frame;          /* type Frame */
-    PyObject *frameparser;    /* type FrameParser */
-    PyObject *entropy;        /* capsule of a pn_entropy: masking keys */
+    PyObject *error;           /* exceptions module: PulsarException */
+    PyObject *protocol_error;  /* exceptions module: ProtocolError */
+    PyObject *forkchannel;     /* type ForkChannel */
+    PyObject *cancelled_error; /* asyncio.CancelledError */
+    PyObject *pickle_dumps;    /* pickle.dumps, the C function */
+    PyObject *protocol;        /* 5, the pickle protocol */
+    PyObject *command_type;    /* type BaseCommand */
+    PyObject *request_type;    /* type Request */
+    PyObject *replier_type;    /* type Replier */
+    PyObject *mailbox_type;    /* type Mailbox */
+    PyObject *frame;           /* type Frame */
+    PyObject *frameparser;     /* type FrameParser */
+    PyObject *entropy;         /* capsule of a pn_entropy: masking keys */
 } pn_state;
 
 extern struct PyModuleDef pn_module;

@@ -1,0 +1,43 @@
+#include "python/future.h"
+
+int
+pn_future_is_done(PyObject *future)
+{
+    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    if (done == NULL)
+        return -1;
+    int truth = PyObject_IsTrue(done);
+    Py_DECREF(done);
+    return truth;
+}
+
+PyObject *
+pn_take_exception(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && traceback != NULL)
+        (void)PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+int
+pn_future_resolve(PyObject *future, const char *method, PyObject *value)
+{
+    int done = pn_future_is_done(future);
+    if (done != 0)
+        return done < 0 ? -1 : 0;
+    PyObject *result = PyObject_CallMethod(future, method, "O", value);
+    if (result == NULL) {
+        PyObject *refusal = pn_take_exception();
+        result = PyObject_CallMethod(future, "set_exception", "O", refusal);
+        Py_XDECREF(refusal);
+    }
+    if (result == NULL)
+        return -1;
+    Py_DECREF(result);
+    return 0;
+}

@@ -1,0 +1,185 @@
+/* The type Mailbox: an actor's end of messaging, over the engine's links,
+ * pending table and router. This header is shared by the files of the type
+ * only: mailbox.c (life), mailbox_link.c (links), mailbox_turn.c,
+ * mailbox_send.c, mailbox_receive.c (where a message goes), mailbox_run.c
+ * (commands).
+ *
+ * Everything here runs on the thread of the mailbox's loop, with the GIL.
+ * A call into Python may re-enter any method: so links are buried while
+ * `busy`, and freed once it is over. */
+#ifndef PN_PYTHON_MAILBOX_H
+#define PN_PYTHON_MAILBOX_H
+
+#include "mailbox/hello.h"
+#include "mailbox/pending.h"
+#include "mailbox/router.h"
+#include "python/state.h"
+#include "sys/link.h"
+#include "sys/poller.h"
+
+/* One link of a mailbox. Owned by the mailbox; lies in `peers` until it is
+ * lost or disconnected, then in `graveyard` until nobody reads it. */
+typedef struct pn_peer {
+    pn_link link;
+    uint64_t number;      /* of the actor at its far end */
+    struct pn_peer *next; /* in the list of dirty or of buried links */
+    bool local;           /* the mailbox itself: no descriptor */
+    bool greeted;         /* its hello has come and was right */
+    bool dirty;           /* stands in the list of links to flush */
+    bool armed;           /* waits for room to write */
+    bool unread;          /* whole messages may lie in its inbox */
+    bool lost;
+} pn_peer;
+
+/* Python callables that decide what the core does not; mailbox.c names them.
+ * Each member is a strong reference. */
+typedef struct {
+    PyObject *dumps;      /* (value) -> bytes */
+    PyObject *loads;      /* (bytes) -> value */
+    PyObject *dump_error; /* (exception) -> bytes */
+    PyObject *load_error; /* (source, condition, bytes) -> exception */
+    PyObject *start_task; /* (awaitable) -> Task */
+    PyObject *control;    /* (kind, source, id, text, bytes) -> None */
+    PyObject *lost;       /* (number, status, text) -> None */
+    PyObject *fatal;      /* (exception) -> None; may raise it */
+    PyObject *failed;     /* (exception of a tell) -> None */
+    PyObject *explain;    /* (number, name) -> (condition, bytes) */
+    PyObject *define;     /* (target number) -> serial */
+    PyObject *introduce;  /* (target, source) -> None */
+    PyObject *proxy;      /* (number) -> ActorProxy */
+    PyObject *table;      /* dict: command name -> BaseCommand */
+    PyObject *names;      /* dict: name or aid -> number */
+} pn_port;
+
+typedef struct {
+    PyObject_HEAD pn_state *state; /* lives as long as the type does */
+    uint64_t number;               /* of the actor whose mailbox this is */
+    unsigned long thread;
+    pn_poller poller;
+    pn_pending pending;
+    pn_router router;
+    pn_map peers;    /* number -> pn_peer, `self` included */
+    pn_map shipped;  /* target -> 1 + serial of commands that it knows */
+    pn_peer *self;   /* messages to this very actor */
+    pn_peer *onward; /* takes what is for unknown actors: the arbiter's */
+    pn_peer *dirty;
+    pn_peer *graveyard;
+    pn_buffer spare; /* receive buffer, lent to the link that reads */
+    pn_link_limits limits;
+    bool busy; /* inside a dispatch */
+    bool turn; /* something was sent in this turn of the loop */
+    bool held; /* nothing is handled until attach */
+    bool closed;
+    uint64_t handled;      /* commands run, for statistics */
+    uint64_t dead_letters; /* tells that reached nobody */
+    int64_t flushed_at;    /* monotonic ns, of the last flush while busy */
+    PyObject *actor;
+    PyObject *loop;
+    PyObject *create_future;
+    PyObject *call_soon;
+    PyObject *end_turn; /* bound methods of this object */
+    PyObject *tasks;    /* set of running command tasks */
+    PyObject *slow;     /* set of commands that were slow */
+    pn_port port;
+} MailboxObject;
+
+/* --- links: mailbox_link.c --- */
+
+/* The link over which number is reached; NULL if there is none. */
+pn_peer *pn_mailbox_way(MailboxObject *self, uint64_t number);
+
+/* Put a message on the peer's way. The payload is consumed, whatever the
+ * result. 0, or -1 with an exception. */
+int pn_mailbox_put(MailboxObject *self, pn_peer *peer, const pn_envelope *env,
+                   pn_ref payload);
+
+/* Something was put into the peer's outbox: the first of a turn leaves at
+ * once, the rest when the turn ends. 0, or -1 with an exception. */
+int pn_mailbox_schedule(MailboxObject *self, pn_peer *peer);
+
+/* Send what the peer's outbox holds, as far as the kernel takes it. */
+void pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer);
+
+/* Send what waits, on all links. */
+void pn_mailbox_flush_dirty(MailboxObject *self);
+
+/* The link is gone or must go: tell Python, bury it. */
+void pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status);
+
+/* Methods. */
+PyObject *pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs);
+PyObject *pn_mailbox_disconnect(PyObject *op, PyObject *number);
+
+/* Close every link without a byte and free what the engine holds. */
+void pn_mailbox_drop_links(MailboxObject *self);
+
+/* Free the links that were buried; nobody may be reading. */
+void pn_mailbox_free_graveyard(MailboxObject *self);
+
+/* --- turns of the loop: mailbox_turn.c --- */
+
+/* Have end_turn called before the loop can block. 0, or -1 with an
+ * exception. */
+int pn_mailbox_request_turn(MailboxObject *self);
+
+/* Methods. */
+PyObject *pn_mailbox_on_ready(PyObject *op, PyObject *unused);
+PyObject *pn_mailbox_end_turn(PyObject *op, PyObject *unused);
+PyObject *pn_mailbox_flush(PyObject *op, PyObject *unused);
+PyObject *pn_mailbox_wait(PyObject *op, PyObject *seconds);
+
+/* --- receiving: mailbox_receive.c --- */
+
+/* Handle one frame from peer. 0; 1 if the link was lost; a negative status if
+ * it must be closed. Exceptions of Python are reported, never left. */
+int pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part);
+
+/* --- running commands: mailbox_run.c --- */
+
+/* Run the command of an ask or tell for this actor. */
+void pn_mailbox_run(MailboxObject *self, const pn_message *message);
+
+/* Answer ask id of source: a result, or a failure with its condition. */
+void pn_mailbox_reply(MailboxObject *self, uint64_t source, uint64_t id,
+                      PyObject *result);
+void pn_mailbox_reply_error(MailboxObject *self, uint64_t source, uint64_t id,
+                            const char *condition, PyObject *payload);
+
+/* Answer with the exception that is set now, which is cleared. */
+void pn_mailbox_reply_raised(MailboxObject *self, uint64_t source,
+                             uint64_t id);
+
+/* A command has failed with error: the asker of ask id hears of it, or the
+ * log if id is 0, or it ends the actor. May leave an exception set, which is
+ * to end the program's loop. */
+void pn_mailbox_failed(MailboxObject *self, uint64_t source, uint64_t id,
+                       PyObject *error);
+
+/* Report the exception that is set now through sys.unraisablehook. */
+void pn_mailbox_report(MailboxObject *self);
+
+/* Tell source that its ask to an unknown or ended actor cannot be answered. */
+void pn_mailbox_refuse(MailboxObject *self, uint64_t source,
+                       const pn_envelope *env);
+
+/* --- sending: mailbox_send.c --- */
+
+/* A hello of ours, or what is wrong with the peer's. */
+void pn_mailbox_hello(pn_hello *out);
+
+PyObject *pn_mailbox_ask(PyObject *op, PyObject *const *args,
+                         Py_ssize_t nargs);
+PyObject *pn_mailbox_tell(PyObject *op, PyObject *const *args,
+                          Py_ssize_t nargs);
+PyObject *pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs);
+PyObject *pn_mailbox_fail(PyObject *op, PyObject *args);
+
+/* Resolve a future that waited here: pn_future_resolve, whose failure is
+ * reported. */
+void pn_mailbox_resolve(MailboxObject *self, PyObject *future,
+                        const char *method, PyObject *value);
+
+/* Raise RuntimeError unless on the mailbox's own thread and open. */
+int pn_mailbox_check(MailboxObject *self);
+
+#endif

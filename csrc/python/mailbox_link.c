@@ -1,0 +1,258 @@
+/* Links of a mailbox: connecting, flushing, losing. What is sent within one
+ * turn of the loop is gathered. */
+#include "base/alloc.h"
+#include "base/status.h"
+#include "python/error.h"
+#include "python/mailbox.h"
+#include "sys/clock.h"
+
+#include <errno.h>
+
+pn_peer *
+pn_mailbox_way(MailboxObject *self, uint64_t number)
+{
+    if (number == self->number)
+        return self->self;
+    pn_peer *peer = pn_map_get(&self->peers, number);
+    return peer != NULL ? peer : self->onward;
+}
+
+/* --- flushing --- */
+
+static void
+arm(MailboxObject *self, pn_peer *peer, bool writable)
+{
+    if (peer->armed == writable)
+        return;
+    if (pn_poller_change(&self->poller, peer->link.fd, peer, writable) == 0)
+        peer->armed = writable;
+}
+
+void
+pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer)
+{
+    if (peer->local || peer->lost)
+        return;
+    int err = pn_link_flush(&peer->link);
+    if (err == PN_MORE)
+        arm(self, peer, true);
+    else if (err == PN_OK)
+        arm(self, peer, false);
+    else if (err != -EPIPE && err != -ECONNRESET)
+        pn_mailbox_lose(self, peer, err);
+    else
+        arm(self, peer, false); /* its end of file tells, behind its bytes */
+}
+
+static void
+mark_dirty(MailboxObject *self, pn_peer *peer)
+{
+    if (peer->dirty)
+        return;
+    peer->dirty = true;
+    peer->next = self->dirty;
+    self->dirty = peer;
+}
+
+void
+pn_mailbox_flush_dirty(MailboxObject *self)
+{
+    self->flushed_at = pn_clock_now();
+    while (self->dirty != NULL) {
+        pn_peer *peer = self->dirty;
+        self->dirty = peer->next;
+        peer->next = NULL;
+        peer->dirty = false;
+        pn_mailbox_flush_peer(self, peer);
+    }
+}
+
+int
+pn_mailbox_schedule(MailboxObject *self, pn_peer *peer)
+{
+    if (self->busy && !peer->local) {
+        mark_dirty(self, peer);
+        return 0;
+    }
+    bool first = !self->turn;
+    if (pn_mailbox_request_turn(self) < 0)
+        return -1;
+    if (!peer->local) {
+        if (first || self->call_soon == NULL)
+            pn_mailbox_flush_peer(self, peer);
+        else
+            mark_dirty(self, peer);
+    }
+    return 0;
+}
+
+int
+pn_mailbox_put(MailboxObject *self, pn_peer *peer, const pn_envelope *env,
+               pn_ref payload)
+{
+    int err = pn_outbox_put(&peer->link.out, env, &payload);
+    if (err < 0) {
+        pn_ref_release(&payload);
+        (void)pn_raise_status(self->state, err);
+        return -1;
+    }
+    return pn_mailbox_schedule(self, peer);
+}
+
+/* --- losing --- */
+
+static void
+free_peer(pn_peer *peer)
+{
+    pn_link_close(&peer->link);
+    pn_inbox_free(&peer->link.in); /* the local peer has no descriptor */
+    pn_outbox_free(&peer->link.out);
+    pn_free(peer);
+}
+
+static void
+remove_dirty(MailboxObject *self, pn_peer *peer)
+{
+    pn_peer **at = &self->dirty;
+    while (*at != NULL && *at != peer)
+        at = &(*at)->next;
+    if (*at == peer)
+        *at = peer->next;
+    peer->dirty = false;
+}
+
+/* Take the peer out of everything; it is freed once nobody reads it. */
+static void
+bury(MailboxObject *self, pn_peer *peer)
+{
+    peer->lost = true;
+    if (self->onward == peer)
+        self->onward = NULL;
+    if (pn_map_get(&self->peers, peer->number) == peer)
+        (void)pn_map_take(&self->peers, peer->number);
+    pn_route *route = pn_router_find(&self->router, peer->number);
+    if (route != NULL && route->link == peer)
+        route->link = NULL;
+    remove_dirty(self, peer);
+    pn_poller_remove(&self->poller, peer->link.fd);
+    if (!self->busy) {
+        free_peer(peer);
+        return;
+    }
+    peer->next = self->graveyard;
+    self->graveyard = peer;
+}
+
+void
+pn_mailbox_free_graveyard(MailboxObject *self)
+{
+    while (self->graveyard != NULL) {
+        pn_peer *peer = self->graveyard;
+        self->graveyard = peer->next;
+        free_peer(peer);
+    }
+}
+
+void
+pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status)
+{
+    if (peer->lost)
+        return;
+    uint64_t number = peer->number;
+    bury(self, peer);
+    if (self->port.lost == NULL)
+        return;
+    PyObject *lost = Py_NewRef(self->port.lost);
+    PyObject *result =
+        PyObject_CallFunction(lost, "Kis", (unsigned long long)number, status,
+                              pn_status_text(status));
+    Py_DECREF(lost);
+    if (result == NULL)
+        pn_mailbox_report(self);
+    Py_XDECREF(result);
+}
+
+void
+pn_mailbox_drop_links(MailboxObject *self)
+{
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while ((entry = pn_map_next(&self->peers, &cursor)) != NULL) {
+        pn_peer *peer = entry->value;
+        peer->lost = true;
+        peer->next = self->graveyard;
+        self->graveyard = peer;
+    }
+    pn_map_free(&self->peers);
+    self->dirty = NULL;
+    self->self = NULL;
+    self->onward = NULL;
+    if (!self->busy)
+        pn_mailbox_free_graveyard(self);
+    pn_poller_close(&self->poller);
+    pn_router_free(&self->router);
+    pn_map_free(&self->shipped);
+}
+
+/* --- connecting --- */
+
+static int
+adopt(MailboxObject *self, pn_peer *peer, bool onward)
+{
+    int err = pn_poller_add(&self->poller, peer->link.fd, peer, false);
+    if (err < 0)
+        return err;
+    err = pn_map_put(&self->peers, peer->number, peer);
+    if (err == PN_OK)
+        err = pn_router_add(&self->router, peer->number, peer);
+    if (err < 0) {
+        (void)pn_map_take(&self->peers, peer->number);
+        pn_poller_remove(&self->poller, peer->link.fd);
+        return err;
+    }
+    if (onward)
+        self->onward = peer;
+    return PN_OK;
+}
+
+PyObject *
+pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"number", "fd", "onward", NULL};
+    MailboxObject *self = (MailboxObject *)op;
+    unsigned long long number;
+    int fd, onward = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ki|$p:connect", names,
+                                     &number, &fd, &onward) ||
+        pn_mailbox_check(self) < 0)
+        return NULL;
+    if (pn_map_get(&self->peers, number) != NULL)
+        return PyErr_Format(PyExc_ValueError, "actor %llu has a link", number);
+    pn_peer *peer = pn_alloc_zeroed(1, sizeof *peer);
+    if (peer == NULL)
+        return PyErr_NoMemory();
+    peer->number = number;
+    int err = pn_link_init(&peer->link, fd, &self->limits);
+    if (err == 0)
+        err = adopt(self, peer, onward != 0);
+    if (err < 0) {
+        free_peer(peer);
+        return pn_raise_status(self->state, err);
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+pn_mailbox_disconnect(PyObject *op, PyObject *number)
+{
+    MailboxObject *self = (MailboxObject *)op;
+    unsigned long long value = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred() || pn_mailbox_check(self) < 0)
+        return NULL;
+    pn_peer *peer = pn_map_get(&self->peers, value);
+    if (peer != NULL && !peer->local)
+        bury(self, peer);
+    pn_router_remove(&self->router, value);
+    (void)pn_map_take(&self->shipped, value);
+    Py_RETURN_NONE;
+}

@@ -1,0 +1,255 @@
+/* Where a message goes that has come: to its reader here, or onward. */
+#include "base/status.h"
+#include "python/future.h"
+#include "python/mailbox.h"
+#include "python/payload.h"
+
+#include <unistd.h>
+
+/* A new text object of an envelope's command. */
+static PyObject *
+text_of(const char *text, size_t size)
+{
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, "replace");
+}
+
+/* Hand a message to port.control: kinds that Python decides on. */
+static void
+tell_control(MailboxObject *self, const pn_message *message)
+{
+    const pn_envelope *env = &message->env;
+    PyObject *control = Py_NewRef(self->port.control);
+    PyObject *result = PyObject_CallFunction(
+        control, "iKKs#y#", (int)env->kind, (unsigned long long)env->source,
+        (unsigned long long)env->id, env->command,
+        (Py_ssize_t)env->command_size, (const char *)message->payload,
+        (Py_ssize_t)message->size);
+    Py_DECREF(control);
+    if (result == NULL)
+        pn_mailbox_report(self);
+    Py_XDECREF(result);
+}
+
+static void
+receive_reply(MailboxObject *self, const pn_message *message)
+{
+    PyObject *future = pn_pending_take(&self->pending, message->env.id);
+    if (future == NULL)
+        return; /* its asker was told already that the actor had ended */
+    PyObject *value =
+        pn_payload_load(self->port.loads, message->payload, message->size);
+    const char *method = "set_result";
+    if (value == NULL) {
+        value = pn_take_exception();
+        method = "set_exception";
+    }
+    pn_mailbox_resolve(self, future, method, value);
+    Py_XDECREF(value);
+    Py_DECREF(future);
+}
+
+static void
+receive_error(MailboxObject *self, const pn_message *message)
+{
+    const pn_envelope *env = &message->env;
+    PyObject *future = pn_pending_take(&self->pending, env->id);
+    if (future == NULL)
+        return;
+    PyObject *load = Py_NewRef(self->port.load_error);
+    PyObject *error = PyObject_CallFunction(
+        load, "Ks#y#", (unsigned long long)env->source, env->command,
+        (Py_ssize_t)env->command_size, (const char *)message->payload,
+        (Py_ssize_t)message->size);
+    Py_DECREF(load);
+    if (error != NULL)
+        pn_mailbox_resolve(self, future, "set_exception", error);
+    else
+        pn_mailbox_report(self);
+    Py_XDECREF(error);
+    Py_DECREF(future);
+}
+
+static int
+receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
+{
+    switch (message->env.kind) {
+    case PN_ASK:
+    case PN_TELL:
+        pn_mailbox_run(self, message);
+        return PN_OK;
+    case PN_REPLY:
+        receive_reply(self, message);
+        return PN_OK;
+    case PN_ERROR:
+        receive_error(self, message);
+        return PN_OK;
+    case PN_BOUND:
+        pn_pending_bind(&self->pending, message->env.id, message->env.source);
+        return PN_OK;
+    case PN_DOWN:
+        pn_inbox_forget(&peer->link.in, message->env.id);
+        tell_control(self, message);
+        return PN_OK;
+    default:
+        tell_control(self, message);
+        return PN_OK;
+    }
+}
+
+/* --- relaying --- */
+
+/* Only what actors say to each other passes the arbiter. */
+static bool
+may_be_relayed(uint8_t kind)
+{
+    return kind == PN_ASK || kind == PN_TELL || kind == PN_REPLY ||
+           kind == PN_ERROR || kind == PN_DEFINE;
+}
+
+/* The two talk for the first time: each learns who the other is, and the end
+ * of one will be told to the other. */
+static void
+introduce(MailboxObject *self, pn_route *source, pn_route *target)
+{
+    if (pn_router_note_talk(source, target) < 0)
+        return;
+    PyObject *call = Py_NewRef(self->port.introduce);
+    PyObject *result =
+        PyObject_CallFunction(call, "KK", (unsigned long long)target->number,
+                              (unsigned long long)source->number);
+    Py_DECREF(call);
+    if (result == NULL)
+        pn_mailbox_report(self);
+    Py_XDECREF(result);
+}
+
+/* Tell the asker which actor its ask to a name has gone to. */
+static void
+tell_bound(MailboxObject *self, pn_peer *peer, const pn_envelope *env)
+{
+    pn_envelope bound = {
+        .kind = PN_BOUND,
+        .source = env->target,
+        .target = env->source,
+        .id = env->id,
+    };
+    if (pn_mailbox_put(self, peer, &bound, (pn_ref){0}) < 0)
+        pn_mailbox_report(self);
+}
+
+static void
+forward(MailboxObject *self, pn_peer *from, pn_route *target,
+        const pn_part *part)
+{
+    const pn_envelope *env = &part->env;
+    pn_route *source = pn_router_find(&self->router, from->number);
+    uint64_t number = target->number;
+    if (source != NULL && pn_map_get(&source->peers, number) == NULL) {
+        introduce(self, source, target);
+        target = pn_router_find(&self->router, number);
+        if (target == NULL || target->link == NULL || from->lost) {
+            pn_mailbox_refuse(self, env->source, env);
+            return;
+        }
+    }
+    pn_peer *to = target->link;
+    bool asks = env->kind == PN_ASK || env->kind == PN_TELL;
+    if (asks && env->offset == 0 && pn_outbox_full(&to->link.out)) {
+        pn_mailbox_reply_error(self, env->source, env->id, "mailbox-full",
+                               NULL);
+        return;
+    }
+    int err = pn_outbox_put_frame(&to->link.out, env->kind, part->raw,
+                                  part->raw_size);
+    if (err < 0)
+        pn_mailbox_refuse(self, env->source, env);
+    else if (pn_mailbox_schedule(self, to) < 0)
+        pn_mailbox_report(self);
+}
+
+static int
+relay(MailboxObject *self, pn_peer *from, pn_part *part)
+{
+    if (!may_be_relayed(part->env.kind))
+        return PN_EPROTO;
+    pn_route *target = pn_router_find(&self->router, part->env.target);
+    if (target == NULL || target->link == NULL)
+        pn_mailbox_refuse(self, part->env.source, &part->env);
+    else
+        forward(self, from, target, part);
+    return PN_OK;
+}
+
+/* Replace the name of a target by its number, in the frame too. Without such
+ * a name the target stays 0, which is nobody's number. */
+static void
+resolve_name(MailboxObject *self, pn_peer *peer, pn_part *part)
+{
+    pn_envelope *env = &part->env;
+    PyObject *name = text_of(env->name, env->name_size);
+    PyObject *number =
+        name == NULL ? NULL : PyDict_GetItemWithError(self->port.names, name);
+    if (number != NULL)
+        env->target = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        env->target = 0;
+    }
+    Py_XDECREF(name);
+    size_t head = part->raw_size - part->size - pn_envelope_size(env);
+    pn_envelope_encode(env, (uint8_t *)(uintptr_t)part->raw + head);
+    if (env->target != 0 && env->kind == PN_ASK && env->offset == 0)
+        tell_bound(self, peer, env);
+}
+
+/* The first frame of a link: a right hello, from a process of our user. */
+static int
+check_hello(const pn_peer *peer, const pn_part *part)
+{
+    pn_hello ours, theirs;
+    if (part->env.kind != PN_HELLO)
+        return PN_EAUTH;
+    if (!peer->link.peer_known || peer->link.peer_uid != geteuid())
+        return PN_EAUTH;
+    int err = pn_hello_decode(&theirs, part->payload, part->size);
+    if (err < 0)
+        return err;
+    pn_mailbox_hello(&ours);
+    return pn_hello_agree(&ours, &theirs);
+}
+
+/* A hello that was right: Python learns who it is. */
+static void
+greet(MailboxObject *self, pn_peer *peer, const pn_part *part)
+{
+    pn_message message = {part->env, part->payload, part->size};
+    peer->greeted = true;
+    message.env.source = peer->number;
+    message.env.id = (uint64_t)peer->link.peer_pid;
+    tell_control(self, &message);
+}
+
+int
+pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part)
+{
+    pn_message message;
+    if (!peer->greeted) {
+        int err = check_hello(peer, part);
+        if (err == PN_OK)
+            greet(self, peer, part);
+        return err;
+    }
+    /* An actor speaks for itself only; the arbiter passes others' words. */
+    if (peer != self->onward && part->env.source != peer->number)
+        return PN_EPROTO;
+    if (part->env.named && self->onward == NULL)
+        resolve_name(self, peer, part);
+    bool here = part->env.target == self->number ||
+                pn_kind_is_control(part->env.kind) || peer == self->onward;
+    if (!here)
+        return relay(self, peer, part);
+    int err = pn_inbox_join(&peer->link.in, part, &message);
+    if (err != PN_OK)
+        return err == PN_MORE ? PN_OK : err;
+    return receive_message(self, peer, &message);
+}

@@ -1,0 +1,275 @@
+/* Turns of the loop: what has come is read and handled in bounded batches. */
+#include "base/status.h"
+#include "python/error.h"
+#include "python/mailbox.h"
+#include "sys/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#define EVENT_BATCH 64
+
+/* A batch of messages may hold the loop this long; then others get a turn. */
+#define BATCH_NS 2000000
+
+/* Receives of one link before others get a turn. */
+#define RECEIVE_ROUNDS 8
+
+int
+pn_mailbox_request_turn(MailboxObject *self)
+{
+    if (self->turn || self->call_soon == NULL)
+        return 0;
+    PyObject *call_soon = Py_NewRef(self->call_soon);
+    PyObject *handle = PyObject_CallOneArg(call_soon, self->end_turn);
+    Py_DECREF(call_soon);
+    if (handle == NULL)
+        return -1;
+    Py_DECREF(handle);
+    self->turn = true;
+    return 0;
+}
+
+/* Handle the messages that lie in the peer's inbox, until it is empty or time
+ * is up. Returns PN_MORE when empty, PN_OK when time is up, or a failure. */
+static int
+drain_inbox(MailboxObject *self, pn_peer *peer, int64_t deadline)
+{
+    pn_part part;
+    int err;
+    while ((err = pn_inbox_next(&peer->link.in, &part)) == PN_OK) {
+        err = pn_mailbox_receive(self, peer, &part);
+        if (err < 0 || peer->lost)
+            return err;
+        if (self->held || pn_clock_now() > deadline) {
+            peer->unread = true;
+            return PN_OK;
+        }
+    }
+    peer->unread = false;
+    return err;
+}
+
+/* A link that has nothing half received reads into the common buffer. */
+static void
+lend_buffer(MailboxObject *self, pn_peer *peer)
+{
+    if (peer->link.in.bytes.data == NULL) {
+        peer->link.in.bytes = self->spare;
+        self->spare = (pn_buffer){0};
+    }
+}
+
+static void
+take_buffer_back(MailboxObject *self, pn_peer *peer)
+{
+    pn_inbox *in = &peer->link.in;
+    if (in->given < pn_buffer_size(&in->bytes) || self->spare.data != NULL)
+        return;
+    self->spare = (pn_buffer){
+        .data = in->bytes.data,
+        .capacity = in->bytes.capacity,
+    };
+    in->bytes = (pn_buffer){0};
+    in->given = 0;
+}
+
+static void
+read_peer(MailboxObject *self, pn_peer *peer, int64_t deadline)
+{
+    bool full = true;
+    int err = PN_OK;
+    lend_buffer(self, peer);
+    if (peer->unread)
+        err = drain_inbox(self, peer, deadline);
+    for (int i = 0; i < RECEIVE_ROUNDS && full && !peer->unread; i++) {
+        if (err < 0 || peer->lost)
+            break;
+        err = pn_link_receive(&peer->link, &full);
+        if (err != PN_OK)
+            break;
+        err = drain_inbox(self, peer, deadline);
+    }
+    if (err < 0)
+        pn_mailbox_lose(self, peer, err);
+    if (!peer->lost)
+        take_buffer_back(self, peer);
+}
+
+/* Move what this actor sent itself from its outbox to its inbox. */
+static int
+turn_local_around(pn_peer *local)
+{
+    pn_slice slices[PN_OUTBOX_SLICES];
+    int count;
+    while ((count = pn_outbox_peek(&local->link.out, slices)) > 0) {
+        size_t size = 0;
+        for (int i = 0; i < count; i++) {
+            int err = pn_buffer_append(&local->link.in.bytes, slices[i].data,
+                                       slices[i].size);
+            if (err < 0 && i == 0)
+                return err;
+            if (err < 0)
+                break;
+            size += slices[i].size;
+        }
+        pn_outbox_sent(&local->link.out, size);
+    }
+    return count;
+}
+
+/* Leave a dispatch: everything that was answered leaves now. */
+static void
+leave_dispatch(MailboxObject *self)
+{
+    self->busy = false;
+    pn_mailbox_flush_dirty(self);
+    if (!self->busy)
+        pn_mailbox_free_graveyard(self);
+}
+
+static void
+read_local(MailboxObject *self, int64_t deadline)
+{
+    pn_peer *local = self->self;
+    if (!local->unread && pn_outbox_empty(&local->link.out))
+        return;
+    int err = local->unread ? PN_OK : turn_local_around(local);
+    if (err >= 0)
+        err = drain_inbox(self, local, deadline);
+    if (err < 0) {
+        (void)pn_raise_status(self->state, err);
+        pn_mailbox_report(self);
+    }
+}
+
+/* Links whose inbox still holds messages get their share now. */
+static void
+read_unread(MailboxObject *self, int64_t deadline)
+{
+    pn_peer *unread[EVENT_BATCH];
+    size_t cursor = 0, count = 0;
+    const pn_map_entry *entry;
+    while (count < EVENT_BATCH &&
+           (entry = pn_map_next(&self->peers, &cursor)) != NULL) {
+        pn_peer *peer = entry->value;
+        if (peer->unread && !peer->local)
+            unread[count++] = peer;
+    }
+    for (size_t i = 0; i < count && !self->closed; i++) {
+        if (!unread[i]->lost)
+            read_peer(self, unread[i], deadline);
+    }
+}
+
+static bool
+any_unread(const MailboxObject *self)
+{
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while ((entry = pn_map_next(&self->peers, &cursor)) != NULL) {
+        const pn_peer *peer = entry->value;
+        if (peer->unread || (peer->local && !pn_outbox_empty(&peer->link.out)))
+            return true;
+    }
+    return false;
+}
+
+PyObject *
+pn_mailbox_end_turn(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    MailboxObject *self = (MailboxObject *)op;
+    self->turn = false;
+    if (self->closed || self->busy)
+        Py_RETURN_NONE;
+    pn_mailbox_flush_dirty(self);
+    if (any_unread(self)) {
+        int64_t deadline = pn_clock_now() + BATCH_NS;
+        self->busy = true;
+        read_local(self, deadline);
+        read_unread(self, deadline);
+        leave_dispatch(self);
+    }
+    if (!self->closed && any_unread(self) && pn_mailbox_request_turn(self) < 0)
+        return NULL;
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static void
+handle_events(MailboxObject *self, const pn_poll_event *events, int count)
+{
+    int64_t deadline = pn_clock_now() + BATCH_NS;
+    for (int i = 0; i < count && !self->closed; i++) {
+        pn_peer *peer = events[i].owner;
+        if (events[i].writable && !peer->lost)
+            pn_mailbox_flush_peer(self, peer);
+        if (events[i].readable && !peer->lost)
+            read_peer(self, peer, deadline);
+    }
+}
+
+PyObject *
+pn_mailbox_on_ready(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    MailboxObject *self = (MailboxObject *)op;
+    pn_poll_event events[EVENT_BATCH];
+    if (self->closed || self->busy)
+        Py_RETURN_NONE;
+    int count = pn_poller_wait(&self->poller, events, EVENT_BATCH, 0);
+    if (count < 0)
+        return pn_raise_status(self->state, count);
+    self->busy = true;
+    self->flushed_at = pn_clock_now();
+    handle_events(self, events, count);
+    leave_dispatch(self);
+    if (PyErr_Occurred())
+        return NULL;
+    if (!self->closed && any_unread(self) && pn_mailbox_request_turn(self) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *
+pn_mailbox_wait(PyObject *op, PyObject *seconds)
+{
+    MailboxObject *self = (MailboxObject *)op;
+    double timeout = PyFloat_AsDouble(seconds);
+    if (PyErr_Occurred() || pn_mailbox_check(self) < 0)
+        return NULL;
+    struct pollfd item = {.fd = self->poller.fd, .events = POLLIN};
+    int ready;
+    Py_BEGIN_ALLOW_THREADS ready = poll(&item, 1, (int)(timeout * 1000));
+    Py_END_ALLOW_THREADS if (
+        ready < 0 && errno != EINTR) return PyErr_SetFromErrno(PyExc_OSError);
+    if (PyErr_CheckSignals() < 0)
+        return NULL;
+    if (ready <= 0)
+        Py_RETURN_FALSE;
+    PyObject *done = pn_mailbox_on_ready(op, NULL);
+    if (done == NULL)
+        return NULL;
+    Py_DECREF(done);
+    Py_RETURN_TRUE;
+}
+
+PyObject *
+pn_mailbox_flush(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    MailboxObject *self = (MailboxObject *)op;
+    if (pn_mailbox_check(self) < 0)
+        return NULL;
+    pn_mailbox_flush_dirty(self);
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while ((entry = pn_map_next(&self->peers, &cursor)) != NULL) {
+        const pn_peer *peer = entry->value;
+        if (!peer->local && !pn_outbox_empty(&peer->link.out))
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}

@@ -1,0 +1,121 @@
+#include "python/payload.h"
+
+#include <stdbool.h>
+
+/* Deeper or longer values are left to dumps, which looks at each object. */
+#define PLAIN_DEPTH 4
+#define PLAIN_ITEMS 64
+
+/* Up to here a copy into a bytes object is cheaper than a memoryview. */
+#define COPY_LIMIT 4096
+
+static bool is_plain(PyObject *value, int depth);
+
+static bool
+scalar_is_plain(PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    return type == &PyLong_Type || type == &PyUnicode_Type ||
+           type == &PyFloat_Type || type == &PyBytes_Type ||
+           type == &PyBool_Type || value == Py_None;
+}
+
+static bool
+items_are_plain(PyObject *const *items, Py_ssize_t count, int depth)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!scalar_is_plain(items[i]) && !is_plain(items[i], depth - 1))
+            return false;
+    }
+    return true;
+}
+
+static bool
+dict_is_plain(PyObject *dict, int depth)
+{
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    if (PyDict_Size(dict) > PLAIN_ITEMS)
+        return false;
+    while (PyDict_Next(dict, &position, &key, &value)) {
+        if (!is_plain(key, depth - 1) || !is_plain(value, depth - 1))
+            return false;
+    }
+    return true;
+}
+
+static bool
+is_plain(PyObject *value, int depth)
+{
+    if (scalar_is_plain(value))
+        return true;
+    if (depth == 0)
+        return false;
+    if (PyTuple_CheckExact(value)) {
+        Py_ssize_t count = PyTuple_GET_SIZE(value);
+        return count <= PLAIN_ITEMS &&
+               items_are_plain(&PyTuple_GET_ITEM(value, 0), count, depth);
+    }
+    if (PyList_CheckExact(value)) {
+        Py_ssize_t count = PyList_GET_SIZE(value);
+        return count <= PLAIN_ITEMS &&
+               items_are_plain(&PyList_GET_ITEM(value, 0), count, depth);
+    }
+    return PyDict_CheckExact(value) && dict_is_plain(value, depth);
+}
+
+static void
+release_object(void *owner)
+{
+    Py_DECREF((PyObject *)owner);
+}
+
+pn_ref
+pn_payload_of(PyObject *bytes)
+{
+    return (pn_ref){
+        .data = (const uint8_t *)PyBytes_AS_STRING(bytes),
+        .size = (size_t)PyBytes_GET_SIZE(bytes),
+        .owner = Py_NewRef(bytes),
+        .release = release_object,
+    };
+}
+
+int
+pn_payload_dump(pn_state *state, PyObject *dumps, PyObject *value, pn_ref *out)
+{
+    PyObject *bytes;
+    if (is_plain(value, PLAIN_DEPTH)) {
+        PyObject *args[] = {value, state->protocol};
+        bytes = PyObject_Vectorcall(state->pickle_dumps, args, 2, NULL);
+    } else {
+        bytes = PyObject_CallOneArg(dumps, value);
+    }
+    if (bytes == NULL)
+        return -1;
+    if (!PyBytes_Check(bytes)) {
+        PyErr_Format(PyExc_TypeError, "dumps gave %s, not bytes",
+                     Py_TYPE(bytes)->tp_name);
+        Py_DECREF(bytes);
+        return -1;
+    }
+    *out = pn_payload_of(bytes);
+    Py_DECREF(bytes);
+    return 0;
+}
+
+PyObject *
+pn_payload_load(PyObject *loads, const uint8_t *bytes, size_t size)
+{
+    Py_ssize_t length = (Py_ssize_t)size;
+    PyObject *data =
+        size <= COPY_LIMIT
+            ? PyBytes_FromStringAndSize((const char *)bytes, length)
+            : PyMemoryView_FromMemory((char *)(uintptr_t)bytes, length,
+                                      PyBUF_READ);
+    if (data == NULL)
+        return NULL;
+    PyObject *value = PyObject_CallOneArg(loads, data);
+    Py_DECREF(data);
+    return value;
+}

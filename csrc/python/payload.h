@@ -1,0 +1,20 @@
+/* Values of Python as payloads of the engine, and back. */
+#ifndef PN_PYTHON_PAYLOAD_H
+#define PN_PYTHON_PAYLOAD_H
+
+#include "base/ref.h"
+#include "python/state.h"
+
+/* Pickle value: plain values (exact built-in scalars and small containers of
+ * them, which hold no function or class) straight by pickle.dumps, others by
+ * dumps, which decides what goes by value. 0, or -1 with an exception. */
+int pn_payload_dump(pn_state *state, PyObject *dumps, PyObject *value,
+                    pn_ref *out);
+
+/* A payload that is this bytes object; takes a reference of its own. */
+pn_ref pn_payload_of(PyObject *bytes);
+
+/* Unpickle. The bytes are only read during the call. New reference or NULL. */
+PyObject *pn_payload_load(PyObject *loads, const uint8_t *bytes, size_t size);
+
+#endif

@@ -1,0 +1,326 @@
+"""A process actor from its side: from the fork to the end of its process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import io
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from typing import Any
+
+from . import _context, _logging, _spec
+from ._port import (
+    KIND_DOWN,
+    KIND_HELLO,
+    KIND_NOTIFY,
+    KIND_SPEC,
+    KIND_STOP,
+    dump_down,
+)
+from .actor import Actor
+from .commands import latest_serial
+from .consts import ACTOR_STATES
+from .exceptions import ActorDown
+from .proxy import ActorProxy
+from .utils.config import Config
+
+__all__ = ["main"]
+
+_SPEC_TIMEOUT = 30.0  # seconds in which the spec must have come
+_LAST_WORDS = 0.5  # seconds for the last bytes to leave
+
+
+class _Errors(io.RawIOBase):
+    """Standard error: drops what the pipe has no room for."""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 2
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        try:
+            os.write(2, data)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EPIPE):
+                raise
+        return size
+
+
+class ProcessActor(Actor):
+    """An actor that owns the main thread of a process."""
+
+    def __init__(self) -> None:
+        # Numbers of its own until the spec tells the given ones.
+        super().__init__("actor", "", 1, Config(), 0)
+        self._arbiter = 2
+        self._spec: bytes | None = None
+        self._done: asyncio.Future[None] | None = None
+        self._down_reason = ""
+        self._last_info: dict[str, Any] | None = None
+
+    # --- control ---
+
+    def _control(
+        self, kind: int, source: int, id: int, payload: bytes
+    ) -> None:
+        if kind == KIND_SPEC:
+            self._spec = payload
+            self.mailbox.hold()
+        elif kind == KIND_STOP:
+            self._cancel_commands()
+            self.stop()
+        elif kind not in (KIND_HELLO, KIND_NOTIFY):
+            super()._control(kind, source, id, payload)
+
+    def _lost(self, number: int, status: int, text: str) -> None:
+        self._arbiter_gone(text)
+
+    def _arbiter_gone(self, text: str) -> None:
+        if self.state <= ACTOR_STATES.RUN:
+            self.logger.debug("%r has lost its arbiter: %s", self, text)
+            self._cancel_commands()
+            self.stop()
+
+    def _fatal(self, error: BaseException) -> None:
+        self._down_reason = _describe(error)
+        self.stop(error)
+
+    def _cancel_commands(self) -> None:
+        for task in list(self.mailbox.tasks):
+            task.cancel()
+
+    def adopt(self, facts: dict[str, Any]) -> None:
+        """Be the actor that the spec describes."""
+        self.name, self.aid = facts["name"], facts["aid"]
+        self.number, self.age = facts["number"], facts["age"]
+        self.mailbox.become(self.number)
+        self.logger = logging.getLogger(f"pulsar_native.{self.name}")
+        self.cfg = Config(**facts["settings"])
+        self._arbiter = facts["arbiter"]
+        self.monitor = ActorProxy("arbiter", "arbiter", self._arbiter)
+        self._known = {
+            self.number: self.proxy, self._arbiter: self.monitor
+        }
+        self._port.names.clear()
+        self._port.names.update(
+            {
+                self.aid: self.number,
+                "arbiter": self._arbiter,
+                "monitor": self._arbiter,
+            }
+        )
+
+    # --- life ---
+
+    def wait_for_spec(self, link_fd: int) -> bytes | None:
+        """Take the link over and block until the spec has come."""
+        self.mailbox.connect(self._arbiter, link_fd, onward=True)
+        self.mailbox.post(KIND_HELLO, self._arbiter, self.mailbox.hello())
+        deadline = time.monotonic() + _SPEC_TIMEOUT
+        while self._spec is None and self.state <= ACTOR_STATES.RUN:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self.mailbox.wait(left)
+        return self._spec
+
+    async def live(self, pidfd: int) -> None:
+        """From start to end, within the loop."""
+        loop = self._loop
+        self._done = loop.create_future()
+        self.mailbox.attach(loop)
+        if pidfd >= 0:
+            loop.add_reader(pidfd, self._master_gone, pidfd)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.set_default_executor(self.executor())
+        starting = self._create_task(self._start())
+        await self._done
+        starting.cancel()
+
+    def _master_gone(self, pidfd: int) -> None:
+        self._loop.remove_reader(pidfd)
+        self._arbiter_gone("its process has ended")
+
+    async def _start(self) -> None:
+        self.state = ACTOR_STATES.STARTING
+        try:
+            await self._fire("start")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._fail_start(error)
+            return
+        if self.state != ACTOR_STATES.STARTING:
+            return  # the hook has stopped it
+        self.state = ACTOR_STATES.RUN
+        self._create_task(self._periodic())
+
+    def _fail_start(self, error: BaseException) -> None:
+        """The last words tell why; the arbiter fails the spawn with them."""
+        text = "".join(traceback.format_exception(error))
+        self._down_reason = f"start hook raised {_describe(error)}\n{text}"
+        self.stop(exit_code=_exit_code(error))
+
+    def _heartbeat(self) -> None:
+        self.mailbox.post(KIND_NOTIFY, self._arbiter, b"")
+        info = self.info()
+        if info is None:
+            return
+        stable = {**info["actor"], "uptime": 0}, repr(info["extra"])
+        if stable != self._last_info:
+            self._last_info = stable  # type: ignore[assignment]
+            told = self._send("arbiter", "notify", (info,), {})
+            told.add_done_callback(_ignore)
+
+    async def _stop(self, exc: BaseException | None) -> None:
+        try:
+            await self._finish_commands()
+            await self._run_stopping_hooks()
+            for server in self.servers.values():
+                _close_server(server)
+            self._close_executor()
+            await self._say_last_words()
+        finally:
+            self.state = ACTOR_STATES.CLOSE
+            if self._done is not None and not self._done.done():
+                self._done.set_result(None)
+
+    async def _finish_commands(self) -> None:
+        """What runs may finish, within exit_timeout."""
+        tasks = self.mailbox.tasks
+        if tasks:
+            await asyncio.wait(tasks.copy(), timeout=self.cfg.exit_timeout)
+            self._cancel_commands()
+            if tasks:
+                await asyncio.wait(tasks.copy(), timeout=_LAST_WORDS)
+
+    async def _say_last_words(self) -> None:
+        """Fail what this actor waits for; let the last bytes leave."""
+        make = functools.partial(ActorDown, self.aid, "it asked and stopped")
+        self.mailbox.fail(None, make)
+        words = dump_down(self._down_reason, self.exit_code, None)
+        self.mailbox.post(
+            KIND_DOWN, self._arbiter, words, id=self.number
+        )
+        deadline = time.monotonic() + _LAST_WORDS
+        while not self.mailbox.flush() and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+
+
+def _ignore(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def _close_server(server: Any) -> None:
+    with contextlib.suppress(Exception):
+        server.close()
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error)
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def _exit_code(error: BaseException) -> int:
+    code = getattr(error, "exit_code", getattr(error, "code", 1))
+    return code if isinstance(code, int) else 1
+
+
+def _run_loop(actor: ProcessActor, pidfd: int) -> None:
+    """Run the loop until the actor has stopped; what BaseExceptions leave
+    the loop (KeyboardInterrupt and SystemExit do) stop the actor."""
+    loop = actor._loop
+    main = loop.create_task(
+        actor.live(pidfd), context=actor._context.copy()
+    )
+    while not main.done():
+        try:
+            loop.run_until_complete(main)
+        except BaseException as error:
+            if main.done():
+                raise
+            actor._fatal(error)
+
+
+def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """As asyncio.run does, but threads that work on are not waited for."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_WORDS))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+def _become(actor: ProcessActor, payload: bytes) -> None:
+    """Apply the spec to this process and to the actor."""
+    facts, table, values = _spec.load_facts(payload)
+    actor.adopt(facts)
+    _spec.apply_facts(facts)
+    if actor.cfg.logging == "arbiter":
+        handler = _logging.ShippingHandler(actor, actor._arbiter)
+        logging.getLogger().addHandler(handler)
+    loaded = actor._context.run(_spec.load_values, table, values)
+    actor.mailbox.know(actor._arbiter, latest_serial())
+    actor.cfg.params.update(loaded["params"])
+    actor.extra.update(loaded["extra"])
+    for name, value in actor.bind_events(loaded["hooks"]).items():
+        setattr(actor, name, value)
+
+
+def main(link_fd: int, arbiter_pidfd: int) -> int:
+    """Be the process actor whose link this is; the exit code."""
+    os.set_blocking(2, False)
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_Errors()),
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    actor = ProcessActor()
+    payload = actor.wait_for_spec(link_fd)
+    if payload is None:
+        return 1
+    loop = asyncio.new_event_loop()
+    actor._loop = loop
+    _context.set_loop_actor(loop, actor)
+    asyncio.set_event_loop(loop)
+    try:
+        _become(actor, payload)
+    except BaseException as error:
+        text = "".join(traceback.format_exception(error))
+        actor.mailbox.post(
+            KIND_DOWN,
+            actor._arbiter,
+            dump_down(f"its spec is of no use: {_describe(error)}\n{text}",
+                      1, None),
+            id=actor.number,
+        )
+        return 1
+    loop.set_debug(actor.cfg.debug)
+    loop.set_exception_handler(
+        functools.partial(_logging.on_loop_error, actor)
+    )
+    try:
+        _run_loop(actor, arbiter_pidfd)
+        _close_loop(loop)
+    finally:
+        actor.mailbox.close()
+        sys.stderr.flush()
+    return actor.exit_code or 0

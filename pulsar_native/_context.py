@@ -1,0 +1,72 @@
+"""Who is the actor here: the current actor of a context, thread or loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+__all__ = ["actor_of_loop", "get_actor", "set_loop_actor"]
+
+# Set in the contexts in which an actor's commands, hooks and tasks run.
+current: ContextVar[Actor | None] = ContextVar("actor", default=None)
+
+# The actor that owns a loop: what a program's own tasks belong to.
+_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Actor] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def actor_of_loop(loop: asyncio.AbstractEventLoop) -> Actor | None:
+    """The actor that owns *loop*."""
+    return _by_loop.get(loop)
+
+
+def set_loop_actor(loop: asyncio.AbstractEventLoop, actor: Actor) -> None:
+    """Make *actor* the owner of *loop*."""
+    _by_loop[loop] = actor
+
+
+def living_actors() -> list[Actor]:
+    """The owners of all loops of this process."""
+    return list(_by_loop.values())
+
+
+def get_actor() -> Actor | None:
+    """The actor in whose context this runs, or that owns the running loop.
+
+    None if there is none: outside any loop, in a loop that has not used
+    actors yet, in a process forked by somebody else. Never raises.
+    """
+    actor = current.get()
+    loop = running_loop()
+    if actor is not None and (loop is None or actor._loop is loop):
+        return actor
+    return None if loop is None else _by_loop.get(loop)
+
+
+def _forget() -> None:
+    """In a child forked by somebody else: its parent's actors are not ours.
+
+    Their descriptors are closed without a byte.
+    """
+    for actor in living_actors():
+        actor._forget()
+    _by_loop.clear()
+    current.set(None)
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,178 @@
+"""What a mailbox asks of Python: the policy behind the core's decisions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+import sys
+from collections.abc import Awaitable, Coroutine
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from . import _pickling, commands
+from .exceptions import (
+    ActorDown,
+    ActorNotFound,
+    CommandNotFound,
+    MailboxFull,
+    PulsarException,
+)
+from .proxy import ActorProxy, aid_of
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+__all__ = ["KIND_DEFINE", "KIND_DOWN", "Port"]
+
+# Kinds of messages, as csrc/mailbox/envelope.h numbers them.
+KIND_HELLO = 1
+KIND_NOTIFY = 2
+KIND_STOP = 3
+KIND_PEER = 5
+KIND_SPEC = 20
+KIND_DEFINE = 21
+KIND_LOG = 22
+KIND_DOWN = 23
+
+_DOWN = struct.Struct("<ii")
+_NO_EXIT_CODE = -(2**31)
+
+logger = logging.getLogger("pulsar_native.mailbox")
+
+
+def dump_down(
+    reason: str, exit_code: int | None, signal: int | None
+) -> bytes:
+    """The payload that tells of an actor's end; never pickle."""
+    code = _NO_EXIT_CODE if exit_code is None else exit_code
+    return _DOWN.pack(code, signal or 0) + reason.encode(errors="replace")
+
+
+def load_down(data: bytes) -> tuple[str, int | None, int | None]:
+    """What ``dump_down`` was given."""
+    code, signal = _DOWN.unpack_from(data)
+    reason = data[_DOWN.size :].decode(errors="replace")
+    return reason, None if code == _NO_EXIT_CODE else code, signal or None
+
+
+class Port:
+    """The callables that ``Mailbox`` takes, for one actor."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self.dumps = _pickling.dumps
+        self.loads = _pickling.loads
+        self.dump_error = _pickling.dumps_exception
+        self.table = commands.table
+        self.names: dict[str, int] = {}
+
+    def load_error(
+        self, source: int, condition: str, payload: bytes
+    ) -> BaseException:
+        """The exception that a failed ask gets."""
+        if condition == "raised":
+            return _pickling.loads_exception(payload)
+        text = payload.decode(errors="replace")
+        if condition == "unknown-command":
+            return CommandNotFound(text)
+        if condition == "unknown-actor":
+            return ActorNotFound(text)
+        if condition == "actor-down":
+            aid, _, rest = payload.partition(b"\0")
+            reason, code, signal = load_down(rest)
+            return ActorDown(aid.decode(errors="replace"), reason, code, signal)
+        if condition == "mailbox-full":
+            return MailboxFull(
+                f"as many messages as may wait for actor "
+                f"{self.proxy(source).aid} wait already; see the settings "
+                f"outbox_messages and outbox_bytes"
+            )
+        return PulsarException(f"{condition}: {text}")
+
+    if sys.version_info >= (3, 12):
+
+        def start_task(
+            self, awaitable: Awaitable[Any], context: Context
+        ) -> asyncio.Task[Any]:
+            """Run a command's awaitable; what can be done is done now."""
+            return asyncio.Task(
+                _coroutine(awaitable),
+                loop=self._actor._loop,
+                context=context,
+                eager_start=True,
+            )
+    else:
+
+        def start_task(
+            self, awaitable: Awaitable[Any], context: Context
+        ) -> asyncio.Task[Any]:
+            """Run a command's awaitable."""
+            return asyncio.Task(
+                _coroutine(awaitable),
+                loop=self._actor._loop,
+                context=context,
+            )
+
+    def control(
+        self, kind: int, source: int, id: int, text: str, payload: bytes
+    ) -> None:
+        """A message that is neither ask nor answer has come."""
+        if kind == KIND_DEFINE:
+            commands.load(payload)
+        else:
+            self._actor._control(kind, source, id, payload)
+
+    def lost(self, number: int, status: int, text: str) -> None:
+        """The link to actor *number* has ended."""
+        self._actor._lost(number, status, text)
+
+    def fatal(self, error: BaseException) -> None:
+        """A command raised what ends its actor."""
+        self._actor._fatal(error)
+
+    def failed(self, error: BaseException) -> None:
+        """A command that nobody waits for has failed."""
+        self._actor.logger.error("a command failed", exc_info=error)
+
+    def explain(self, number: int, name: str) -> tuple[str, bytes]:
+        """Why there is no way to this actor: a condition and its payload."""
+        down = self._actor._ended.get(name or number)
+        if down is not None:
+            aid, reason, code, signal = down
+            payload = aid.encode() + b"\0" + dump_down(reason, code, signal)
+            return "actor-down", payload
+        return "unknown-actor", (name or self.proxy(number).aid).encode()
+
+    def define(self, target: int, since: int) -> int:
+        """Send the actor the commands that it cannot know yet."""
+        latest = commands.latest_serial()
+        self._actor.mailbox.post(
+            KIND_DEFINE, target, commands.dump_since(since)
+        )
+        return latest
+
+    def introduce(self, target: int, source: int) -> None:
+        """Two actors talk for the first time: tell each who the other is."""
+        mailbox = self._actor.mailbox
+        for to, about in ((target, source), (source, target)):
+            proxy = self.proxy(about)
+            payload = f"{proxy.aid}\0{proxy.name}".encode()
+            mailbox.post(KIND_PEER, to, payload, source=about)
+
+    def proxy(self, number: int) -> ActorProxy:
+        """A reference to the actor with this number."""
+        known = self._actor._known.get(number)
+        if known is not None:
+            return known
+        return ActorProxy(aid_of(number), "actor", number)
+
+
+def _coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    if asyncio.iscoroutine(awaitable):
+        return awaitable
+    return _wait(awaitable)
+
+
+async def _wait(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

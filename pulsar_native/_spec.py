@@ -1,0 +1,112 @@
+"""What a new process needs to become its actor: made here, applied there.
+
+A spec travels over the actor's own link, in two parts: plain facts of the
+arbiter's process as they are at the spawn, and the values of its user, which
+are unpickled only once the facts are applied.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import sys
+import warnings
+from typing import Any
+
+from . import _pickling, commands
+
+__all__ = ["apply_facts", "dump", "load_facts", "load_values"]
+
+
+def dump(facts: dict[str, Any], values: dict[str, Any]) -> bytes:
+    """The payload of a spec. Raises what pickling *values* raises."""
+    pickled = _pickling.dumps(values)
+    return pickle.dumps(
+        (_environment() | facts, commands.dump_since(0), pickled), 5
+    )
+
+
+def load_facts(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
+    """The facts, the commands and the values, these two still pickled."""
+    facts, table, values = pickle.loads(payload)
+    return facts, table, values
+
+
+def load_values(table: bytes, values: bytes) -> dict[str, Any]:
+    """Register the commands; give the user's values."""
+    commands.load(table)
+    loaded: dict[str, Any] = _pickling.loads(values)
+    return loaded
+
+
+def _environment() -> dict[str, Any]:
+    """What an actor inherits of this process, as of now."""
+    return {
+        "environ": dict(os.environ),
+        "cwd": _working_directory(),
+        "path": [p for p in sys.path if isinstance(p, str)],
+        "argv": list(sys.argv),
+        "umask": _umask(),
+        "warnings": _warning_filters(),
+        "levels": _logging_levels(),
+    }
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _umask() -> int:
+    """Read from /proc: os.umask would have to change it for a moment."""
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        pass
+    return 0o022
+
+
+def _warning_filters() -> bytes | None:
+    try:
+        return pickle.dumps(list(warnings.filters))
+    except Exception:
+        return None
+
+
+def _logging_levels() -> dict[str, Any]:
+    root = logging.getLogger()
+    return {
+        "disable": root.manager.disable,
+        "root": root.level,
+        "loggers": {
+            name: logger.level
+            for name, logger in list(root.manager.loggerDict.items())
+            if isinstance(logger, logging.Logger) and logger.level
+        },
+    }
+
+
+def apply_facts(facts: dict[str, Any]) -> None:
+    """Make this process like the arbiter's was at the spawn."""
+    if os.environ != facts["environ"]:
+        os.environ.clear()
+        os.environ.update(facts["environ"])
+    if facts["cwd"] is not None:
+        os.chdir(facts["cwd"])
+    os.umask(facts["umask"])
+    sys.path[:] = facts["path"]
+    sys.argv[:] = facts["argv"]
+    if facts["warnings"] is not None:
+        warnings.filters[:] = pickle.loads(facts["warnings"])  # type: ignore[index]
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+    levels = facts["levels"]
+    logging.disable(levels["disable"])
+    logging.getLogger().setLevel(levels["root"])
+    for name, level in levels["loggers"].items():
+        logging.getLogger(name).setLevel(level)

@@ -1,0 +1,527 @@
+"""Actors: what the arbiter and the actors in other processes share."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
+from typing import Any, TypeVar
+
+from . import _context
+from ._native import Mailbox
+from ._port import KIND_DOWN, KIND_PEER, Port, load_down
+from ._system import system_info
+from .commands import Command
+from .commands import table as commands
+from .consts import ACTOR_STATES, notify_period
+from .events import Callback, EventHandler, call_with
+from .exceptions import ActorDown, HaltServer
+from .proxy import ActorProxy, get_proxy, number_of
+from .utils.config import Config
+
+__all__ = ["ACTOR_EVENTS", "Actor", "is_actor"]
+
+ACTOR_EVENTS = ("start", "stopping", "periodic_task", "on_info", "on_params")
+
+_KEPT_ENDS = 1000  # ends of actors that are remembered
+
+T = TypeVar("T")
+
+
+class Actor(EventHandler):
+    """A flow of control with its own loop, mailbox and state.
+
+    Made by the framework: the arbiter by its first use in a loop, others by
+    ``spawn``. Attributes that ``spawn`` was given and that are neither hooks
+    nor settings are attributes here.
+    """
+
+    ONE_TIME_EVENTS = ("start", "stopping")
+    MANY_TIMES_EVENTS = ("periodic_task", "on_info", "on_params")
+
+    kind = "process"
+
+    def __init__(
+        self, name: str, aid: str, number: int, cfg: Config, age: int
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.aid = aid
+        self.number = number
+        self.cfg = cfg
+        self.age = age
+        self.state = ACTOR_STATES.INITIAL
+        self.exit_code: int | None = None
+        self.extra: dict[str, Any] = {}
+        self.servers: dict[str, Any] = {}
+        self.stopping_waiters: list[Awaitable[Any]] = []
+        self.monitor: ActorProxy | None = None
+        self.stream = sys.stderr
+        self.logger = logging.getLogger(f"pulsar_native.{name}")
+        self.pid = os.getpid()
+        self.tid = threading.get_ident()
+        self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
+        self._context = copy_context()
+        self._context.run(_context.current.set, self)
+        self._started_at = time.monotonic()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._executor: ThreadPoolExecutor | None = None
+        self._stop_task: asyncio.Task[None] | None = None
+        # By number, and the ended ones by aid and name too.
+        self._known: dict[int, ActorProxy] = {number: self.proxy}
+        self._ended: OrderedDict[
+            int | str, tuple[str, str, int | None, int | None]
+        ] = OrderedDict()
+        self._port = Port(self)
+        self._port.names.update({aid: number})
+        self.mailbox = Mailbox(
+            number,
+            self,
+            self._port,
+            message_bytes=cfg.message_bytes,
+            outbox_messages=cfg.outbox_messages,
+            outbox_bytes=cfg.outbox_bytes,
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.name}.{self.aid}"
+
+    def __reduce__(self) -> Any:
+        from pickle import PicklingError
+
+        raise PicklingError(f"{self!r} cannot be pickled; send its proxy")
+
+    # --- what it is ---
+
+    @property
+    def proxy(self) -> ActorProxy:
+        """A reference to this actor."""
+        return ActorProxy(self.aid, self.name, self.number)
+
+    @property
+    def identity(self) -> str:
+        """The key of this actor in its manager: the aid."""
+        return self.aid
+
+    @property
+    def address(self) -> str:
+        """Says where it is; nothing listens there."""
+        return f"{self.kind}:{self.pid}/{self.aid}"
+
+    @property
+    def info_state(self) -> str:
+        """The state as text."""
+        return ACTOR_STATES.DESCRIPTION[self.state]
+
+    def is_running(self) -> bool:
+        """Whether it has started and is not stopping."""
+        return self.state == ACTOR_STATES.RUN and self._loop.is_running()
+
+    def started(self) -> bool:
+        """Whether it has been running."""
+        return self.state >= ACTOR_STATES.RUN
+
+    def after_run(self) -> bool:
+        """Whether it stops or has stopped."""
+        return self.state > ACTOR_STATES.RUN
+
+    def closed(self) -> bool:
+        """Whether it has stopped orderly."""
+        return self.state == ACTOR_STATES.CLOSE
+
+    def stopped(self) -> bool:
+        """Whether it has stopped."""
+        return self.state >= ACTOR_STATES.CLOSE
+
+    def is_arbiter(self) -> bool:
+        """Whether this is the root actor of its loop."""
+        return False
+
+    def is_monitor(self) -> bool:
+        """Whether it manages others."""
+        return self.is_arbiter()
+
+    def is_process(self) -> bool:
+        """Whether it has a process of its own."""
+        return True
+
+    # --- messages ---
+
+    def send(
+        self, target: Any, command: str | Command[..., Any], *args: Any,
+        **kwargs: Any,
+    ) -> asyncio.Future[Any]:
+        """As the function ``send``, from this actor."""
+        return self._send(target, command, args, kwargs)
+
+    def _send(
+        self,
+        target: Any,
+        command: str | Command[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> asyncio.Future[Any]:
+        number, name = self._resolve(target)
+        if isinstance(command, str):
+            known = commands.get(command)
+            if known is None:
+                command = command.lower()
+                known = commands.get(command)
+        else:
+            known, command = command, command.name
+        if known is None or known.ack:
+            return self.mailbox.ask(number, name, command, args, kwargs)
+        return self._tell(number, name, command, args, kwargs)
+
+    def _tell(
+        self,
+        number: int,
+        name: str | None,
+        command: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> asyncio.Future[None]:
+        future = self._loop.create_future()
+        try:
+            self.mailbox.tell(number, name, command, args, kwargs)
+        except RuntimeError:
+            raise
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+        return future
+
+    def _resolve(self, target: Any) -> tuple[int, str | None]:
+        """The number of a target, or 0 and a name for others to resolve."""
+        if isinstance(target, ActorProxy):
+            return number_of(target), None
+        if isinstance(target, str):
+            number = self._port.names.get(target)
+            return (0, target) if number is None else (number, None)
+        proxy = get_proxy(target, safe=True)
+        if proxy is None:
+            raise TypeError(
+                f"a target is a proxy, an actor, an aid or a name, not "
+                f"{target!r}"
+            )
+        return number_of(proxy), None
+
+    def _receive_peer(self, number: int, payload: bytes) -> None:
+        aid, _, name = payload.decode().partition("\0")
+        self._known[number] = ActorProxy(aid, name, number)
+
+    def _control(
+        self, kind: int, source: int, id: int, payload: bytes
+    ) -> None:
+        if kind == KIND_PEER:
+            self._receive_peer(source, payload)
+        elif kind == KIND_DOWN:
+            self._peer_down(id, *load_down(payload))
+
+    def _peer_down(
+        self, number: int, reason: str, code: int | None, signal: int | None
+    ) -> None:
+        """An actor has ended: whoever waits for it hears so."""
+        proxy = self._port.proxy(number)
+        self._remember_end(proxy, reason, code, signal)
+        make = functools.partial(ActorDown, proxy.aid, reason, code, signal)
+        self.mailbox.fail(number, make)
+        self._known.pop(number, None)
+
+    def _remember_end(
+        self,
+        proxy: ActorProxy,
+        reason: str,
+        code: int | None,
+        signal: int | None,
+    ) -> None:
+        end = (proxy.aid, reason, code, signal)
+        for key in (proxy.number, proxy.aid):
+            self._ended[key] = end
+            self._ended.move_to_end(key)
+        while len(self._ended) > 2 * _KEPT_ENDS:
+            self._ended.popitem(last=False)
+
+    def _lost(self, number: int, status: int, text: str) -> None:
+        raise NotImplementedError
+
+    def _fatal(self, error: BaseException) -> None:
+        """A command, hook or task raised what ends an actor."""
+        raise NotImplementedError
+
+    def _notified(
+        self, caller: ActorProxy, info: dict[str, Any], now: float
+    ) -> None:
+        self.logger.warning("%r notifies %r, which does not manage it",
+                            caller, self)
+
+    # --- life ---
+
+    def spawn(self, **params: Any) -> asyncio.Future[ActorProxy]:
+        """As the function ``spawn``, from this actor."""
+        return self._send("arbiter", "spawn", (), params)
+
+    def stop(
+        self, exc: BaseException | None = None, exit_code: int | None = None
+    ) -> Awaitable[None] | None:
+        """Stop gracefully: ``stopping`` hooks, then the mailbox, then the
+        loop. Nothing happens if it stops already.
+
+        *exit_code* defaults to that of *exc*, else to 1 if there is one.
+        """
+        if self.state > ACTOR_STATES.RUN:
+            return None
+        self.state = ACTOR_STATES.STOPPING
+        if exit_code is None:
+            exit_code = 0 if exc is None else exit_code_of(exc)
+        self.exit_code = exit_code
+        if exc is not None:
+            self._log_failure(exc, exit_code)
+        self._stop_task = self._create_task(self._stop(exc))
+        return self._stop_task
+
+    def _log_failure(self, exc: BaseException, exit_code: int) -> None:
+        if exit_code == 2:
+            self.logger.error("%s", exc)
+        elif isinstance(exc, HaltServer | SystemExit | KeyboardInterrupt):
+            self.logger.info("%r ends: %r", self, exc)
+        else:
+            self.logger.critical("%r ends", self, exc_info=exc)
+
+    async def _stop(self, exc: BaseException | None) -> None:
+        raise NotImplementedError
+
+    async def _run_stopping_hooks(self) -> None:
+        """Fire ``stopping`` and await what it leaves, at most exit_timeout."""
+        try:
+            async with asyncio.timeout(self.cfg.exit_timeout):
+                await self._fire("stopping")
+                waiters, self.stopping_waiters = self.stopping_waiters, []
+                if waiters:
+                    results = await asyncio.gather(
+                        *waiters, return_exceptions=True
+                    )
+                    for result in results:
+                        if isinstance(result, Exception):
+                            self.logger.error(
+                                "a stopping waiter failed", exc_info=result
+                            )
+        except TimeoutError:
+            self.logger.warning(
+                "%r: stopping hooks took longer than %s s",
+                self, self.cfg.exit_timeout,
+            )
+
+    def _create_task(
+        self, coroutine: Coroutine[Any, Any, T]
+    ) -> asyncio.Task[T]:
+        """A task in this actor's context, kept until it is done."""
+        task = self._loop.create_task(
+            coroutine, context=self._context.copy()
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- hooks ---
+
+    async def _fire(self, name: str, **data: Any) -> None:
+        """Call the callbacks of an event in order; await what they give.
+
+        What one raises is logged with its traceback, and the next is called;
+        only ``start`` lets it out. BaseExceptions end the actor.
+        """
+        for callback in self.event(name).take():
+            try:
+                result = self._call_hook(callback, data)
+                if hasattr(result, "__await__"):
+                    await result
+            except Exception as error:
+                if name == "start":
+                    raise
+                self.logger.exception("hook %s of %r failed", name, self)
+                del error
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                if name == "start":
+                    raise
+                self._fatal(error)
+
+    def _call_hook(self, callback: Callback, data: dict[str, Any]) -> Any:
+        context = self._context.copy()
+        return context.run(call_with, callback, self, **data)
+
+    def actorparams(self) -> dict[str, Any]:
+        """Fire ``on_params``; the parameters that its callbacks give."""
+        params: dict[str, Any] = {}
+        self._fire_sync("on_params", params=params, data=params)
+        return params
+
+    def _fire_sync(self, name: str, **data: Any) -> list[Awaitable[Any]]:
+        """Call callbacks that should not be awaited; give what could be."""
+        left: list[Awaitable[Any]] = []
+        for callback in self.event(name).take():
+            try:
+                result = self._call_hook(callback, data)
+                if hasattr(result, "__await__"):
+                    left.append(result)
+            except Exception:
+                self.logger.exception("hook %s of %r failed", name, self)
+        return left
+
+    def info(self) -> dict[str, Any] | None:
+        """What there is to know of this actor; None before it has started.
+
+        Plain ``on_info`` hooks have changed it; asynchronous ones run only
+        for the command ``info``.
+        """
+        found = self._base_info()
+        if found is not None:
+            for left in self._fire_sync("on_info", info=found, data=found):
+                if asyncio.iscoroutine(left):
+                    left.close()
+        return found
+
+    async def _full_info(self) -> dict[str, Any] | None:
+        found = self._base_info()
+        if found is None:
+            return None
+        for left in self._fire_sync("on_info", info=found, data=found):
+            try:
+                await left
+            except Exception:
+                self.logger.exception("hook on_info of %r failed", self)
+        return found
+
+    def _base_info(self) -> dict[str, Any] | None:
+        if self.state < ACTOR_STATES.STARTING:
+            return None
+        actor = {
+            "name": self.name,
+            "state": self.info_state,
+            "actor_id": self.aid,
+            "uptime": time.monotonic() - self._started_at,
+            "thread_id": self.tid,
+            "process_id": self.pid,
+            "is_process": self.is_process(),
+            "age": self.age,
+        }
+        return {
+            "actor": actor,
+            "extra": self.extra,
+            "system": system_info() if self.is_process() else {},
+        }
+
+    async def _periodic(self) -> None:
+        """The heartbeat and ``periodic_task``, until the actor stops."""
+        while self.state <= ACTOR_STATES.RUN:
+            self._heartbeat()
+            await self._fire("periodic_task")
+            await asyncio.sleep(self._period())
+
+    def _period(self) -> float:
+        return notify_period(self.cfg.timeout)
+
+    def _heartbeat(self) -> None:
+        """Tell the manager, if there is one."""
+
+    # --- threads ---
+
+    def executor(self) -> ThreadPoolExecutor:
+        """The actor's pool of ``thread_workers`` threads for CPU work.
+
+        ``get_actor()`` gives this actor there too; ``send_threadsafe`` is
+        the way to send from there.
+        """
+        if self._executor is None:
+            self._executor = _ContextExecutor(
+                self.cfg.thread_workers,
+                thread_name_prefix=f"{self.name}-executor",
+                context=self._context,
+            )
+        return self._executor
+
+    def _close_executor(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def send_threadsafe(
+        self, target: Any, command: str | Command[..., Any], *args: Any,
+        **kwargs: Any,
+    ) -> Future[Any]:
+        """``send`` from any thread; the concurrent future is its reply."""
+        result: Future[Any] = Future()
+
+        def deliver() -> None:
+            if not result.set_running_or_notify_cancel():
+                return
+            try:
+                asked = self._send(target, command, args, kwargs)
+            except BaseException as error:
+                result.set_exception(error)
+            else:
+                asked.add_done_callback(functools.partial(_copy, result))
+
+        self._loop.call_soon_threadsafe(deliver, context=self._context.copy())
+        return result
+
+    # --- the end of it all ---
+
+    def _forget(self) -> None:
+        """In a process forked by somebody else: close without a byte."""
+        self.mailbox.forget()
+
+
+def _copy(result: Future[Any], asked: asyncio.Future[Any]) -> None:
+    if asked.cancelled():
+        result.set_exception(asyncio.CancelledError())
+    elif (error := asked.exception()) is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(asked.result())
+
+
+class _ContextExecutor(ThreadPoolExecutor):
+    """Threads in which the current actor is known."""
+
+    def __init__(
+        self, workers: int, *, thread_name_prefix: str, context: Context
+    ) -> None:
+        super().__init__(workers, thread_name_prefix)
+        self._actor_context = context
+
+    def submit(
+        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> Future[T]:
+        actor = self._actor_context.get(_context.current)
+        context = copy_context()
+        context.run(_context.current.set, actor)
+        return super().submit(
+            functools.partial(context.run, fn), *args, **kwargs
+        )
+
+
+def is_actor(obj: object) -> bool:
+    """Whether it is an actor itself, not a proxy."""
+    return isinstance(obj, Actor)
+
+
+def exit_code_of(exc: BaseException) -> int:
+    """The exit code that an exception asks for; 1 if it says nothing."""
+    if isinstance(exc, SystemExit):
+        if exc.code is None:
+            return 0
+        return exc.code if isinstance(exc.code, int) else 1
+    code = getattr(exc, "exit_code", 1)
+    return code if isinstance(code, int) else 1
+

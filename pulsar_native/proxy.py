@@ -1,0 +1,91 @@
+"""References to actors."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .exceptions import ForkedError
+
+__all__ = ["ActorProxy", "get_proxy", "new_number", "number_of"]
+
+_generation = 0  # how many forks lie between this process and its ancestor
+
+
+def _count_fork() -> None:
+    global _generation
+    _generation += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
+
+def generation() -> int:
+    """Changes when this process is forked by somebody else."""
+    return _generation
+
+
+def new_number() -> int:
+    """A number for a new actor: 63 random bits, never 0."""
+    return (int.from_bytes(os.urandom(8), "little") >> 1) or 1
+
+
+def aid_of(number: int) -> str:
+    """The aid of an actor that was given none."""
+    return f"i{number:016x}"
+
+
+class ActorProxy:
+    """A reference to an actor: picklable, hashable, equal by its aid.
+
+    *aid* is unique to one life of the actor; *name* is for people.
+    """
+
+    __slots__ = ("__weakref__", "_generation", "aid", "name", "number")
+
+    def __init__(self, aid: str, name: str, number: int) -> None:
+        self.aid = aid
+        self.name = name
+        self.number = number
+        self._generation = _generation
+
+    @property
+    def proxy(self) -> ActorProxy:
+        """Itself."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"{self.name}({self.aid})"
+
+    def __eq__(self, other: object) -> bool:
+        aid = getattr(other, "aid", None)
+        return aid == self.aid if isinstance(aid, str) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.aid)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ActorProxy, (self.aid, self.name, self.number)
+
+
+def number_of(proxy: ActorProxy) -> int:
+    """The number behind a proxy; ForkedError if it is of another process."""
+    if proxy._generation != _generation:
+        raise ForkedError(
+            f"{proxy!r} belongs to the process that this one was forked "
+            "from; spawn actors of your own"
+        )
+    return proxy.number
+
+
+def get_proxy(obj: Any, safe: bool = False) -> ActorProxy | None:
+    """The proxy of an actor, or of anything that has one.
+
+    ValueError if there is none, or None if *safe*.
+    """
+    proxy = getattr(obj, "proxy", None)
+    if isinstance(proxy, ActorProxy):
+        return proxy
+    if safe:
+        return None
+    raise ValueError(f"{obj!r} is no actor and has no proxy")

@@ -1,0 +1,148 @@
+"""The settings of an actor."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = ["Config"]
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    if not value >= 0:
+        raise ValueError(f"{name} must be 0 or more seconds, not {value!r}")
+    return value
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more, not {value!r}")
+    return value
+
+
+def _kind(name: str, value: Any) -> str:
+    if value != "process":
+        raise ValueError(f"{name} must be 'process', not {value!r}")
+    return "process"
+
+
+def _logging(name: str, value: Any) -> str:
+    if value not in ("arbiter", "local"):
+        raise ValueError(
+            f"{name} must be 'arbiter' or 'local', not {value!r}"
+        )
+    return str(value)
+
+
+def _modules(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+        raise TypeError(
+            f"{name} must be a list of module names, not {value!r}"
+        )
+    return tuple(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+# name -> (default, validator); the docstring of Config tells the meanings.
+_SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
+    "timeout": (30, _seconds),
+    "exit_timeout": (3, _seconds),
+    "spawn_timeout": (30, _seconds),
+    "concurrency": ("process", _kind),
+    "thread_workers": (5, _positive),
+    "logging": ("arbiter", _logging),
+    "preload": ((), _modules),
+    "message_bytes": (2**30, _positive),
+    "outbox_messages": (100_000, _positive),
+    "outbox_bytes": (2**26, _positive),
+    "debug": (False, _flag),
+}
+
+
+class Config:
+    """Settings by name, as attributes; other names go to *params*.
+
+    timeout            30       seconds of silence that mean trouble; the
+                                heartbeat follows it (0.3 of it, between 3
+                                and 60 seconds)
+    exit_timeout       3        seconds that ``stopping`` hooks may take
+    spawn_timeout      30       seconds from ``spawn`` to the handshake
+    concurrency        process  the kind of new actors
+    thread_workers     5        threads of an actor's executor
+    logging            arbiter  where records of actors go, or ``local``
+    preload            ()       modules that the fork server imports first
+    message_bytes      2**30    largest message that is sent or taken
+    outbox_messages    100000   messages that may wait for one target, and
+    outbox_bytes       2**26    their bytes; beyond, asks fail
+    debug              False    debug mode of an actor's event loop
+    """
+
+    def __init__(self, **params: Any) -> None:
+        self.settings = {name: s[0] for name, s in _SETTINGS.items()}
+        self.params: dict[str, Any] = {}
+        for name, value in params.items():
+            if value is not None:
+                self.set(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):
+            for values in ("settings", "params"):
+                found = self.__dict__.get(values, {})
+                if name in found:
+                    return found[name]
+        raise AttributeError(f"no setting {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SETTINGS:
+            raise AttributeError(f"use set({name!r}, value)")
+        super().__setattr__(name, value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.settings)
+
+    def __len__(self) -> int:
+        return len(self.settings)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.settings
+
+    def __repr__(self) -> str:
+        return f"Config({self.settings | self.params})"
+
+    @staticmethod
+    def is_setting(name: str) -> bool:
+        """Whether this is the name of a setting."""
+        return name in _SETTINGS
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a setting or param, or *default*."""
+        return getattr(self, name, default)
+
+    def set(self, name: str, value: Any) -> None:
+        """Set one; TypeError or ValueError names what is wrong with it."""
+        if name not in _SETTINGS:
+            self.params[name] = value
+            return
+        try:
+            self.settings[name] = _SETTINGS[name][1](name, value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f'Could not validate value for "{name}" setting: {error}'
+            ) from None
+
+    def copy(self) -> Config:
+        """A copy with settings of its own."""
+        other = Config()
+        other.settings = dict(self.settings)
+        other.params = copy.copy(self.params)
+        return other
