@@ -69,7 +69,7 @@ class ProcessActor(Actor):
         self._spec: bytes | None = None
         self._done: asyncio.Future[None] | None = None
         self._down_reason = ""
-        self._last_info: dict[str, Any] | None = None
+        self._last_info: tuple[object, ...] | None = None
 
     # --- control ---
 
@@ -181,7 +181,7 @@ class ProcessActor(Actor):
             return
         stable = {**info["actor"], "uptime": 0}, repr(info["extra"])
         if stable != self._last_info:
-            self._last_info = stable  # type: ignore[assignment]
+            self._last_info = stable
             told = self._send("arbiter", "notify", (info,), {})
             told.add_done_callback(_ignore)
 

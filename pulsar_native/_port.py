@@ -81,7 +81,8 @@ class Port:
         if condition == "actor-down":
             aid, _, rest = payload.partition(b"\0")
             reason, code, signal = load_down(rest)
-            return ActorDown(aid.decode(errors="replace"), reason, code, signal)
+            aid_text = aid.decode(errors="replace")
+            return ActorDown(aid_text, reason, code, signal)
         if condition == "mailbox-full":
             return MailboxFull(
                 f"as many messages as may wait for actor "

@@ -182,7 +182,7 @@ class Arbiter(Actor):
         """As the function ``spawn``."""
         asked = self._spawn_params(params)
         future = self._loop.create_future()
-        future.aid = asked["aid"]
+        future.aid = asked["aid"]  # type: ignore[attr-defined]
         task = self._create_task(self._spawn(asked, future))
         task.add_done_callback(functools.partial(_pass_failure, future))
         return future
@@ -294,7 +294,8 @@ class Arbiter(Actor):
             self.mailbox.connect(child.number, ours.detach())
             child._errors = ErrorPipe(self._loop)
             channel.spawn(
-                child.number, [theirs.fileno(), -1, _stdout(), child._errors.write_end]
+                child.number,
+                [theirs.fileno(), -1, _stdout(), child._errors.write_end],
             )
         finally:
             theirs.close()

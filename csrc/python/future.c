@@ -1,9 +1,9 @@
 #include "python/future.h"
 
 int
-pn_future_is_done(PyObject *future)
+pn_future_is_done(pn_state *state, PyObject *future)
 {
-    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    PyObject *done = PyObject_CallMethodNoArgs(future, state->done);
     if (done == NULL)
         return -1;
     int truth = PyObject_IsTrue(done);
@@ -25,15 +25,18 @@ pn_take_exception(void)
 }
 
 int
-pn_future_resolve(PyObject *future, const char *method, PyObject *value)
+pn_future_resolve(pn_state *state, PyObject *future, bool failed,
+                  PyObject *value)
 {
-    int done = pn_future_is_done(future);
+    int done = pn_future_is_done(state, future);
     if (done != 0)
         return done < 0 ? -1 : 0;
-    PyObject *result = PyObject_CallMethod(future, method, "O", value);
+    PyObject *method = failed ? state->set_exception : state->set_result;
+    PyObject *result = PyObject_CallMethodOneArg(future, method, value);
     if (result == NULL) {
         PyObject *refusal = pn_take_exception();
-        result = PyObject_CallMethod(future, "set_exception", "O", refusal);
+        result =
+            PyObject_CallMethodOneArg(future, state->set_exception, refusal);
         Py_XDECREF(refusal);
     }
     if (result == NULL)

@@ -176,8 +176,8 @@ PyObject *pn_mailbox_fail(PyObject *op, PyObject *args);
 
 /* Resolve a future that waited here: pn_future_resolve, whose failure is
  * reported. */
-void pn_mailbox_resolve(MailboxObject *self, PyObject *future,
-                        const char *method, PyObject *value);
+void pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
+                        PyObject *value);
 
 /* Raise RuntimeError unless on the mailbox's own thread and open. */
 int pn_mailbox_check(MailboxObject *self);

@@ -8,6 +8,9 @@
 
 #include <errno.h>
 
+/* A turn of the loop lasts no longer than this, as far as sending goes. */
+#define TURN_NS 100000
+
 pn_peer *
 pn_mailbox_way(MailboxObject *self, uint64_t number)
 {
@@ -67,6 +70,21 @@ pn_mailbox_flush_dirty(MailboxObject *self)
     }
 }
 
+/* Whether what is sent now is the first of its turn. Nobody tells when a turn
+ * of a foreign loop begins: one does with each batch that comes in, and one
+ * is over at end_turn or, where nothing asked for that, after TURN_NS. */
+static bool
+begins_turn(MailboxObject *self)
+{
+    int64_t now = pn_clock_now();
+    if (self->call_soon == NULL)
+        return true;
+    if (self->turn || now - self->turn_began < TURN_NS)
+        return false;
+    self->turn_began = now;
+    return true;
+}
+
 int
 pn_mailbox_schedule(MailboxObject *self, pn_peer *peer)
 {
@@ -74,16 +92,13 @@ pn_mailbox_schedule(MailboxObject *self, pn_peer *peer)
         mark_dirty(self, peer);
         return 0;
     }
-    bool first = !self->turn;
-    if (pn_mailbox_request_turn(self) < 0)
-        return -1;
-    if (!peer->local) {
-        if (first || self->call_soon == NULL)
-            pn_mailbox_flush_peer(self, peer);
-        else
-            mark_dirty(self, peer);
+    if (!peer->local && begins_turn(self)) {
+        pn_mailbox_flush_peer(self, peer);
+        return 0;
     }
-    return 0;
+    if (!peer->local)
+        mark_dirty(self, peer);
+    return pn_mailbox_request_turn(self);
 }
 
 int

@@ -38,12 +38,10 @@ receive_reply(MailboxObject *self, const pn_message *message)
         return; /* its asker was told already that the actor had ended */
     PyObject *value =
         pn_payload_load(self->port.loads, message->payload, message->size);
-    const char *method = "set_result";
-    if (value == NULL) {
+    bool failed = value == NULL;
+    if (failed)
         value = pn_take_exception();
-        method = "set_exception";
-    }
-    pn_mailbox_resolve(self, future, method, value);
+    pn_mailbox_resolve(self, future, failed, value);
     Py_XDECREF(value);
     Py_DECREF(future);
 }
@@ -62,7 +60,7 @@ receive_error(MailboxObject *self, const pn_message *message)
         (Py_ssize_t)message->size);
     Py_DECREF(load);
     if (error != NULL)
-        pn_mailbox_resolve(self, future, "set_exception", error);
+        pn_mailbox_resolve(self, future, true, error);
     else
         pn_mailbox_report(self);
     Py_XDECREF(error);

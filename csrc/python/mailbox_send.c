@@ -36,10 +36,10 @@ pn_mailbox_hello(pn_hello *out)
 
 /* Resolve a future that waits in this mailbox; reports what fails. */
 void
-pn_mailbox_resolve(MailboxObject *self, PyObject *future, const char *method,
+pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
                    PyObject *value)
 {
-    if (pn_future_resolve(future, method, value) < 0)
+    if (pn_future_resolve(self->state, future, failed, value) < 0)
         pn_mailbox_report(self);
 }
 
@@ -57,7 +57,7 @@ static PyObject *
 failed_future(MailboxObject *self, PyObject *future)
 {
     PyObject *error = pn_take_exception();
-    pn_mailbox_resolve(self, future, "set_exception", error);
+    pn_mailbox_resolve(self, future, true, error);
     Py_XDECREF(error);
     return future;
 }
@@ -319,7 +319,7 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
         pn_pending_recycle(&self->pending, waiter);
         PyObject *error = PyObject_CallNoArgs(make);
         if (error != NULL)
-            pn_mailbox_resolve(self, future, "set_exception", error);
+            pn_mailbox_resolve(self, future, true, error);
         else
             pn_mailbox_report(self);
         Py_XDECREF(error);

@@ -44,6 +44,22 @@ static const add_type types[] = {
     pn_add_websocket,  NULL,
 };
 
+/* Names of methods that are called often. */
+static int
+intern_names(pn_state *state)
+{
+    state->done = PyUnicode_InternFromString("done");
+    state->result = PyUnicode_InternFromString("result");
+    state->set_result = PyUnicode_InternFromString("set_result");
+    state->set_exception = PyUnicode_InternFromString("set_exception");
+    state->add_done_callback = PyUnicode_InternFromString("add_done_callback");
+    return state->done == NULL || state->result == NULL ||
+                   state->set_result == NULL || state->set_exception == NULL ||
+                   state->add_done_callback == NULL
+               ? -1
+               : 0;
+}
+
 static int
 borrow_names(pn_state *state)
 {
@@ -64,7 +80,7 @@ static int
 module_exec(PyObject *module)
 {
     pn_state *state = PyModule_GetState(module);
-    if (borrow_names(state) < 0)
+    if (intern_names(state) < 0 || borrow_names(state) < 0)
         return -1;
     for (size_t i = 0; types[i] != NULL; i++) {
         if (types[i](module, state) < 0)

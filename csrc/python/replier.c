@@ -37,7 +37,7 @@ replier_dealloc(PyObject *op)
 static int
 answer(MailboxObject *mailbox, PyObject *task, uint64_t source, uint64_t id)
 {
-    PyObject *result = PyObject_CallMethod(task, "result", NULL);
+    PyObject *result = PyObject_CallMethodNoArgs(task, mailbox->state->result);
     PyObject *error = result == NULL ? pn_take_exception() : NULL;
     if (result != NULL && id != 0)
         pn_mailbox_reply(mailbox, source, id, result);
@@ -115,7 +115,7 @@ int
 pn_replier_watch(MailboxObject *mailbox, PyObject *task, uint64_t source,
                  uint64_t id)
 {
-    int done = pn_future_is_done(task);
+    int done = pn_future_is_done(mailbox->state, task);
     if (done < 0)
         return -1;
     if (done)
@@ -123,8 +123,8 @@ pn_replier_watch(MailboxObject *mailbox, PyObject *task, uint64_t source,
     PyObject *replier = new_replier(mailbox, source, id);
     if (replier == NULL)
         return -1;
-    PyObject *added =
-        PyObject_CallMethod(task, "add_done_callback", "O", replier);
+    PyObject *added = PyObject_CallMethodOneArg(
+        task, mailbox->state->add_done_callback, replier);
     Py_DECREF(replier);
     if (added == NULL)
         return -1;

@@ -17,13 +17,18 @@ typedef struct {
     PyObject *cancelled_error; /* asyncio.CancelledError */
     PyObject *pickle_dumps;    /* pickle.dumps, the C function */
     PyObject *protocol;        /* 5, the pickle protocol */
-    PyObject *command_type;    /* type BaseCommand */
-    PyObject *request_type;    /* type Request */
-    PyObject *replier_type;    /* type Replier */
-    PyObject *mailbox_type;    /* type Mailbox */
-    PyObject *frame;           /* type Frame */
-    PyObject *frameparser;     /* type FrameParser */
-    PyObject *entropy;         /* capsule of a pn_entropy: masking keys */
+    PyObject *done;            /* interned names of a future's methods */
+    PyObject *result;
+    PyObject *set_result;
+    PyObject *set_exception;
+    PyObject *add_done_callback;
+    PyObject *command_type; /* type BaseCommand */
+    PyObject *request_type; /* type Request */
+    PyObject *replier_type; /* type Replier */
+    PyObject *mailbox_type; /* type Mailbox */
+    PyObject *frame;        /* type Frame */
+    PyObject *frameparser;  /* type FrameParser */
+    PyObject *entropy;      /* capsule of a pn_entropy: masking keys */
 } pn_state;
 
 extern struct PyModuleDef pn_module;

@@ -111,6 +111,15 @@ receive_first(pn_link *link, void *room, size_t size)
     return got;
 }
 
+/* A reset is an end of file too: the peer died with bytes of ours unread. */
+static int
+receive_failure(int error)
+{
+    if (error == EAGAIN)
+        return PN_MORE;
+    return error == ECONNRESET ? PN_ECLOSED : -error;
+}
+
 int
 pn_link_receive(pn_link *link, bool *full)
 {
@@ -128,7 +137,7 @@ pn_link_receive(pn_link *link, bool *full)
                   : receive_first(link, pn_buffer_tail(bytes), room);
     } while (got < 0 && errno == EINTR);
     if (got < 0)
-        return errno == EAGAIN ? PN_MORE : -errno;
+        return receive_failure(errno);
     if (got == 0)
         return PN_ECLOSED;
     bytes->end += (size_t)got;
