@@ -288,6 +288,8 @@ def _become(actor: ProcessActor, payload: bytes) -> None:
 def main(link_fd: int, arbiter_pidfd: int) -> int:
     """Be the process actor whose link this is; the exit code."""
     os.set_blocking(2, False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(_Errors()),
         errors="backslashreplace",

@@ -10,7 +10,6 @@ import itertools
 import os
 import pickle
 import signal
-import socket
 import sys
 import threading
 import time
@@ -289,16 +288,16 @@ class Arbiter(Actor):
     def _launch(self, child: ActorProxyMonitor, spec: bytes) -> None:
         """Have the fork server make the process; send it its spec."""
         channel = self._open_channel(child.cfg.preload)
-        ours, theirs = socket.socketpair()
+        ours, theirs = _native.link_pair()
         try:
-            self.mailbox.connect(child.number, ours.detach())
+            self.mailbox.connect(child.number, ours)
             child._errors = ErrorPipe(self._loop)
             channel.spawn(
                 child.number,
-                [theirs.fileno(), -1, _stdout(), child._errors.write_end],
+                [theirs, -1, _stdout(), child._errors.write_end],
             )
         finally:
-            theirs.close()
+            os.close(theirs)
             if child._errors is not None:
                 child._errors.close_write_end()
         self.mailbox.know(child.number, latest_serial())

@@ -449,12 +449,20 @@ static PyType_Spec mailbox_spec = {
     .slots = mailbox_slots,
 };
 
+static PyMethodDef functions[] = {
+    METHOD("link_pair", pn_mailbox_link_pair, METH_NOARGS,
+           "link_pair()\n--\n\nTwo connected descriptors for connect(), "
+           "close-on-exec, in two processes."),
+    {NULL, NULL, 0, NULL},
+};
+
 int
 pn_add_mailbox(PyObject *module, pn_state *state)
 {
     state->mailbox_type =
         PyType_FromModuleAndSpec(module, &mailbox_spec, NULL);
-    return state->mailbox_type == NULL
-               ? -1
-               : PyModule_AddType(module, (PyTypeObject *)state->mailbox_type);
+    if (state->mailbox_type == NULL ||
+        PyModule_AddFunctions(module, functions) < 0)
+        return -1;
+    return PyModule_AddType(module, (PyTypeObject *)state->mailbox_type);
 }

@@ -67,11 +67,12 @@ typedef struct {
     pn_buffer spare; /* receive buffer, lent to the link that reads */
     pn_link_limits limits;
     bool busy; /* inside a dispatch */
-    bool turn; /* something was sent in this turn of the loop */
+    bool turn; /* end_turn is to be called */
     bool held; /* nothing is handled until attach */
     bool closed;
     uint64_t handled;      /* commands run, for statistics */
     uint64_t dead_letters; /* tells that reached nobody */
+    int64_t turn_began;    /* monotonic ns; 0: nothing sent in this turn */
     int64_t flushed_at;    /* monotonic ns, of the last flush while busy */
     PyObject *actor;
     PyObject *loop;
@@ -109,6 +110,7 @@ void pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status);
 /* Methods. */
 PyObject *pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs);
 PyObject *pn_mailbox_disconnect(PyObject *op, PyObject *number);
+PyObject *pn_mailbox_link_pair(PyObject *module, PyObject *unused);
 
 /* Close every link without a byte and free what the engine holds. */
 void pn_mailbox_drop_links(MailboxObject *self);

@@ -258,6 +258,20 @@ pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs)
 }
 
 PyObject *
+pn_mailbox_link_pair(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    int fds[2];
+    int err = pn_link_pair(fds);
+    if (err < 0) {
+        errno = -err;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return Py_BuildValue("ii", fds[0], fds[1]);
+}
+
+PyObject *
 pn_mailbox_disconnect(PyObject *op, PyObject *number)
 {
     MailboxObject *self = (MailboxObject *)op;

@@ -181,6 +181,7 @@ pn_mailbox_end_turn(PyObject *op, PyObject *unused)
     (void)unused;
     MailboxObject *self = (MailboxObject *)op;
     self->turn = false;
+    self->turn_began = 0;
     if (self->closed || self->busy)
         Py_RETURN_NONE;
     pn_mailbox_flush_dirty(self);
@@ -226,6 +227,7 @@ pn_mailbox_on_ready(PyObject *op, PyObject *unused)
     self->flushed_at = pn_clock_now();
     handle_events(self, events, count);
     leave_dispatch(self);
+    self->turn_began = 0;
     if (PyErr_Occurred())
         return NULL;
     if (!self->closed && any_unread(self) && pn_mailbox_request_turn(self) < 0)
