@@ -1,271 +1,44 @@
-"""Functions and classes that came by value: who they are, where they live.
+"""What becomes of functions and classes that come by value.
 
 Everything that a pickle made by ``_byvalue`` calls while it is loaded is
-here; loading needs nothing but ``pickle.loads``.
+here; loading needs nothing but ``pickle.loads``. What comes back to its
+origin, while the original lives, is the original.
 
-- An *ident* names one function or class for ever: the origin that first
-  sent it and a serial number there. What comes back to its origin, while
-  the original lives, is the original.
-- A *space* is where a function finds its globals: a module of this process
-  that can be imported (its name), a namespace (see below), or a dict of its
-  own that only one message knows.
-- A *namespace* stands in for one module of one origin, and for all messages
-  that come from there. Names that exist in it are not reset; only a newer
-  definition of the same origin takes the place of an older one.
-- *Records* are definitions made at a module's level. They travel with all
-  definitions that they need, and each is installed once.
-
-The tables hold definitions weakly, except the newest of each qualified name
-in a namespace.
+*Records* are definitions made at a module's level. They travel with all
+definitions that they need, and each is installed once. Names that exist in
+a namespace are not reset; only a newer definition of the same origin takes
+the place of an older one.
 """
 
 from __future__ import annotations
 
 import builtins
-import collections
+import contextlib
 import functools
 import importlib
 import io
-import itertools
 import marshal
 import os
 import pickle
-import sys
 import threading
 import types
-import uuid
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, Flag
 from typing import Any, NewType, cast
 
-Ident = tuple[str, int]
-Home = tuple[str, str]
-Space = str | Home | dict[str, Any]
+from ._namespaces import Home, Ident, Space, known, namespaces, origin
 
 # Left on what is made and not yet filled; a load that failed leaves it too,
 # and the next one fills.
-_UNFILLED = "__pulsar_native_unfilled__"
+UNFILLED = "__pulsar_native_unfilled__"
 
-_MARK = "__pulsar_native_home__"
-_CONSOLES = 256
-
-
-class Origin:
-    """This process as a source of definitions; another one after a fork."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        self.id = uuid.uuid4().hex
-        self._serials = itertools.count(1)
-
-    def next_ident(self) -> Ident:
-        return self.id, next(self._serials)
-
-
-origin = Origin()
-
-
-class Known:
-    """Both ways between living objects and their idents. Owns nothing."""
-
-    def __init__(self) -> None:
-        self._idents: dict[int, tuple[weakref.ref[Any], Ident, Home | None]]
-        self._idents = {}
-        self._objects: weakref.WeakValueDictionary[Ident, Any]
-        self._objects = weakref.WeakValueDictionary()
-
-    def ident(self, obj: object) -> Ident | None:
-        entry = self._idents.get(id(obj))
-        return entry[1] if entry and entry[0]() is obj else None
-
-    def home(self, obj: object) -> Home | None:
-        entry = self._idents.get(id(obj))
-        return entry[2] if entry and entry[0]() is obj else None
-
-    def find(self, ident: Ident) -> Any:
-        return self._objects.get(ident)
-
-    def add(self, obj: object, ident: Ident, home: Home | None) -> None:
-        key = id(obj)
-
-        def forget(ref: weakref.ref[Any]) -> None:
-            entry = self._idents.get(key)
-            if entry is not None and entry[0] is ref:
-                del self._idents[key]
-
-        self._idents[key] = weakref.ref(obj, forget), ident, home
-        self._objects.setdefault(ident, obj)
-
-    def drop(self, obj: object, ident: Ident) -> None:
-        self._idents.pop(id(obj), None)
-        if self._objects.get(ident) is obj:
-            del self._objects[ident]
-
-    def identify(self, obj: object, home: Home | None) -> Ident:
-        """The ident of *obj*, which gets one if it has none."""
-        ident = self.ident(obj)
-        if ident is None:
-            ident = origin.next_ident()
-            self.add(obj, ident, home)
-        return ident
-
-
-known = Known()
-
-
-class Namespace:
-    """The globals of one module of one origin, as they are here."""
-
-    def __init__(self, module: types.ModuleType, own: bool) -> None:
-        self.module = module
-        self.names: dict[str, Any] = module.__dict__
-        self.own = own
-        self.bound: dict[str, tuple[Ident, object]] = {}
-        self.newest: dict[str, tuple[Ident, object]] = {}
-
-    def bind(self, name: str, value: object, ident: Ident | None) -> None:
-        """Give *name* its value, unless it has one that should stay."""
-        if name not in self.names:
-            self.names[name] = value
-        elif self.own or ident is None or not self._replaces(name, ident):
-            return
-        else:
-            self.names[name] = value
-        if ident is not None:
-            self.bound[name] = ident, value
-
-    def _replaces(self, name: str, ident: Ident) -> bool:
-        bound = self.bound.get(name)
-        return (
-            bound is not None
-            and bound[1] is self.names[name]
-            and bound[0][0] == ident[0]
-            and bound[0][1] <= ident[1]
-        )
-
-    def keep(self, qualname: str, obj: object, ident: Ident) -> None:
-        """Own *obj*, in the place of an older definition of its name."""
-        kept = self.newest.get(qualname)
-        if kept is None or kept[0][0] != ident[0] or kept[0] < ident:
-            self.newest[qualname] = ident, obj
-
-
-class Namespaces:
-    """The namespaces of all origins, kept until ``forget``.
-
-    Globals that have a name but are no module's (a console has them) carry
-    a mark that names their home. Of namespaces for those only the last used
-    are kept.
-    """
-
-    def __init__(self) -> None:
-        self._spaces: dict[Home, Namespace] = {}
-        self._homes: dict[int, Home] = {}
-        self._serials = itertools.count(1)
-        # A function that has the marked globals keeps them.
-        self._marked: weakref.WeakValueDictionary[Home, types.FunctionType]
-        self._marked = weakref.WeakValueDictionary()
-        self._consoles: collections.OrderedDict[Home, None]
-        self._consoles = collections.OrderedDict()
-
-    def open(self, home: Home) -> Namespace:
-        """The namespace of *home*, made if there is none."""
-        space = self._spaces.get(home)
-        if space is None:
-            names = self.names(home)
-            module = types.ModuleType(home[1].partition("#")[0])
-            if names is not None:
-                space = Namespace(module, own=True)
-                space.names = names
-                space.module = sys.modules.get(home[1], module)
-                return space
-            module.__dict__["__builtins__"] = builtins
-            space = self._spaces.setdefault(home, Namespace(module, own=False))
-            self._homes[id(space.names)] = home
-        if "#" in home[1]:
-            self._use_console(home)
-        return space
-
-    def _use_console(self, home: Home) -> None:
-        self._consoles[home] = None
-        self._consoles.move_to_end(home)
-        if len(self._consoles) > _CONSOLES:
-            self._drop(self._consoles.popitem(last=False)[0])
-
-    def _drop(self, home: Home) -> None:
-        space = self._spaces.pop(home, None)
-        if space is not None:
-            del self._homes[id(space.names)]
-
-    def get(self, home: Home) -> Namespace | None:
-        """The namespace that stands in for *home* of another origin."""
-        return self._spaces.get(home)
-
-    def names(self, home: Home) -> dict[str, Any] | None:
-        """The globals of *home*, if it is known here."""
-        space = self._spaces.get(home)
-        if space is not None:
-            return space.names
-        function = self._marked.get(home)
-        if function is not None:
-            return function.__globals__
-        module = sys.modules.get(home[1])
-        return getattr(module, "__dict__", None) if _is_own(home) else None
-
-    def home_of(self, names: dict[str, Any]) -> Home | None:
-        """Whose globals *names* are; None if nobody's."""
-        home: Home | None = self._homes.get(id(names))
-        if home is not None:
-            return home
-        name = names.get("__name__")
-        if not isinstance(name, str):
-            return None
-        module = sys.modules.get(name)
-        if getattr(module, "__dict__", None) is names:
-            return origin.id, name
-        home = names.get(_MARK)
-        return home
-
-    def home_of_function(self, function: types.FunctionType) -> Home | None:
-        """Whose globals *function* has; they are marked if need be."""
-        names = function.__globals__
-        home = self.home_of(names)
-        if home is None and _is_console(names):
-            home = origin.id, f"{names['__name__']}#{next(self._serials)}"
-            names[_MARK] = home
-        if home is not None and "#" in home[1]:
-            self._marked[home] = function
-        return home
-
-    def forget(self, origin_id: str) -> None:
-        """Let go what came from an origin that is no more."""
-        for home in [home for home in self._spaces if home[0] == origin_id]:
-            self._drop(home)
-            self._consoles.pop(home, None)
-
-
-def _is_own(home: Home) -> bool:
-    return home[0] == origin.id
-
-
-def _is_console(names: dict[str, Any]) -> bool:
-    """True for named globals, unless they are made for one function."""
-    return isinstance(names.get("__name__"), str) and bool(
-        names.get("__builtins__", True)
-    )
-
-
-namespaces = Namespaces()
 _installing = threading.RLock()
 
 
 def _after_fork() -> None:
     global _installing
     _installing = threading.RLock()
-    origin.renew()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -300,7 +73,7 @@ def make_function(
     if isinstance(code, bytes):
         code = cast(types.CodeType, marshal.loads(code))
     function = types.FunctionType(code, globals_of(space), name, None, closure)
-    function.__dict__[_UNFILLED] = True
+    function.__dict__[UNFILLED] = True
     known.add(function, ident, home)
     return function
 
@@ -318,7 +91,7 @@ def fill_function(function: types.FunctionType, state: Any) -> None:
         namespace = namespaces.open(space)
         for name, (value, ident) in names.items():
             namespace.bind(name, value, ident)
-    if not function.__dict__.pop(_UNFILLED, False):
+    if not function.__dict__.pop(UNFILLED, False):
         return
     for cell, content in zip(function.__closure__ or (), cells, strict=True):
         if content and is_empty(cell):
@@ -349,7 +122,7 @@ def fill_module(module: types.ModuleType, state: dict[str, Any]) -> None:
         module.__dict__.setdefault(name, value)
 
 
-def singleton(home: Home, name: str, cls: type, state: Any) -> object:
+def singleton(home: Home, name: str, cls: Any, state: Any) -> object:
     """What *home* calls *name*; an instance of *cls* if there is none."""
     names = namespaces.open(home).names
     if name not in names:
@@ -413,7 +186,7 @@ def make_class(
         cls = _bare_class(meta, name, bases, start)
     else:
         cls = _bare_enum(meta, name, bases, start, members)
-    type.__setattr__(cls, _UNFILLED, True)
+    type.__setattr__(cls, UNFILLED, True)
     known.add(cls, ident, home)
     return cls
 
@@ -426,9 +199,36 @@ def _bare_class(
 ) -> type:
     try:
         return cast(type, meta(name, bases, dict(start)))
-    except TypeError:  # a metaclass or __init_subclass__ that wants more
-        plain = cast(Any, type)
-        return cast(type, plain.__new__(meta, name, bases, dict(start)))
+    except TypeError:  # __init_subclass__ or the metaclass wants arguments
+        with _init_subclass_silenced(bases):
+            try:
+                return cast(type, meta(name, bases, dict(start)))
+            except TypeError:
+                make: Any = vars(type)["__new__"]
+                return cast(type, make(meta, name, bases, dict(start)))
+
+
+@contextlib.contextmanager
+def _init_subclass_silenced(bases: tuple[type, ...]) -> Iterator[None]:
+    """Make classes without it: what it did comes with the class's state."""
+
+    def silent(cls: type, /, **_: object) -> None:
+        pass
+
+    name = "__init_subclass__"
+    replaced: list[tuple[type, object]] = []
+    with _installing:
+        try:
+            for base in bases:
+                for cls in base.__mro__:
+                    if isinstance(cls.__dict__.get(name), classmethod):
+                        replaced.append((cls, cls.__dict__[name]))
+                        type.__setattr__(cls, name, classmethod(silent))
+                        break
+            yield
+        finally:
+            for cls, method in reversed(replaced):
+                type.__setattr__(cls, name, method)
 
 
 def _bare_enum(
@@ -470,7 +270,7 @@ def _bare_enum(
 
 def fill_class(cls: type, state: Any) -> None:
     attributes, registered, members = state
-    if _UNFILLED not in cls.__dict__:
+    if UNFILLED not in cls.__dict__:
         return
     for name, value in attributes.items():
         type.__setattr__(cls, name, value)
@@ -478,7 +278,7 @@ def fill_class(cls: type, state: Any) -> None:
         cls.__members__[name].__dict__.update(more)  # type: ignore[attr-defined]
     for subclass in registered:
         cls.register(subclass)  # type: ignore[attr-defined]
-    type.__delattr__(cls, _UNFILLED)
+    type.__delattr__(cls, UNFILLED)
 
 
 def is_enum(cls: type) -> bool:
