@@ -125,15 +125,19 @@ begin_body(pn_reader *reader)
     return PN_OK;
 }
 
-/* Decode the header at head, judged from its first bytes on. */
+/* Decode the header at head, judged from its first bytes on. The mask bit
+ * comes before an extended length, so a wrong one is the first fault. */
 static int
 decode_header(pn_reader *reader, const uint8_t *head, size_t len)
 {
+    pn_frame start;
     int err = pn_frame_decode(&reader->frame, head, len);
-    if (err < 0)
+    if (err < 0 && pn_frame_decode(&start, head, len < 2 ? len : 2) < 0)
         return pn_reader_fail(reader, err, header_fault(head));
     int mask = check_mask(reader, head, len);
-    return mask < 0 ? mask : err;
+    if (mask < 0)
+        return mask;
+    return err < 0 ? pn_reader_fail(reader, err, header_fault(head)) : err;
 }
 
 /* Complete a header whose first bytes came earlier, or keep what comes. */
