@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import heapq
+import logging
 import os
 import re
 import signal
@@ -29,7 +30,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from word_index_display import Display, Progress, Row
+from word_index_display import Display, Progress, Records, Row
 
 import pulsar_native as pn
 
@@ -244,8 +245,8 @@ class Pool:
         """Start another worker."""
         worker = Worker(len(self.workers) + 1)
         self.workers.append(worker)
-        worker.proxy = await pn.spawn(name=f"worker-{worker.number}")
-        worker.pid = worker.proxy.pid
+        proxy = await pn.spawn(name=f"worker-{worker.number}")
+        worker.proxy, worker.pid = proxy, proxy.pid
         worker.state = "running"
 
     def fill(self) -> None:
@@ -413,6 +414,7 @@ def demo(folder: str, skip: Iterable[str], workers: int, kill: bool) -> int:
     """Build the index twice and compare; return the exit status."""
     job = prepare(folder, skip, workers)
     display = Display(sys.stdout, os.environ)
+    logging.basicConfig(handlers=[Records(display)], format="%(message)s")
     pool = Pool(job, display, kill)
     asyncio.run(in_parallel(pool, workers))
     display.say("Indexing them again without actors", "bold")

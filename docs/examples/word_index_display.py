@@ -7,6 +7,7 @@ plain line appears about once a second.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -195,3 +196,15 @@ class Display:
         encoded = text.encode(self.encoding, "replace")
         self.stream.write(encoded.decode(self.encoding))
         self.stream.flush()
+
+
+class Records(logging.Handler):
+    """Says what is logged, so that it does not land amid a drawing."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self.display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print *record* above what is drawn."""
+        self.display.say(f"  {self.format(record)}", "dim")
