@@ -314,8 +314,8 @@ def show(meta: Row, rows: list[Row]) -> None:
     ratios = report.ratios(rows)
     if ratios:
         print(
-            "\npulsar_native against the others (ratio of medians; least "
-            "and greatest of a round)"
+            "\npulsar_native against the others (the rounds' ratios: median, "
+            "least and greatest)"
         )
     for row in ratios:
         print(

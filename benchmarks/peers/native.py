@@ -1,9 +1,12 @@
-"""The package under test: process actors of pulsar_native."""
+"""The package under test: process actors of pulsar_native.
+
+Every worker imports this module at its first ask, and ``spawn`` counts
+that, so it imports no more than it needs.
+"""
 
 import asyncio
 import os
 import platform
-from importlib.metadata import version
 
 import stopwatch
 
@@ -65,7 +68,9 @@ def versions(options):
         "pulsar_native": pn.__version__,
     }
     if options["loop"] == "uv":
-        found["uvloop"] = version("uvloop")
+        import uvloop
+
+        found["uvloop"] = uvloop.__version__
     return found
 
 

@@ -33,7 +33,7 @@ def summary(group: list[Row]) -> Row:
     first = group[0]
     keys = ASK if "rate" in first["result"] else SPAWN
     row: Row = {name: first[name] for name in ("case", "cores", "peer")}
-    row["rounds"] = len(group)
+    row["rounds"] = [run["round"] for run in group]
     row["load"] = median(run["load"] for run in group)
     row["versions"] = first["result"]["versions"]
     row["command"] = first["command"]
@@ -49,19 +49,19 @@ def summary(group: list[Row]) -> Row:
 
 
 def ratio(one: Row, other: Row) -> tuple[float, float, float]:
-    """How many times better *one* is: median, least and greatest.
+    """How many times better *one* is: median, least and greatest round.
 
-    Of the medians, and of the rounds one by one where both have them.
+    Round by round, because the peers of a round met the same machine; of
+    the medians alone where *other* is recorded or has not the same rounds.
     """
     key = "rate" if "rate" in one else "answer_ms"
     mine, theirs = one[key], other[key]
-    middle = mine["median"] / theirs["median"]
-    each = [
-        a / b for a, b in zip(mine["values"], theirs["values"], strict=False)
-    ]
-    if key == "rate":
-        return middle, min(each), max(each)
-    return 1 / middle, 1 / max(each), 1 / min(each)
+    if one["rounds"] == other["rounds"] and not other.get("recorded"):
+        pairs = list(zip(mine["values"], theirs["values"], strict=True))
+    else:
+        pairs = [(mine["median"], theirs["median"])]
+    each = [a / b if key == "rate" else b / a for a, b in pairs]
+    return median(each), min(each), max(each)
 
 
 def label(row: Row) -> str:
