@@ -783,6 +783,37 @@ def test_finalizers_may_feed_the_parser_that_is_at_work():
     assert {f.body for f in found} == {"x" * 40}
 
 
+def test_failing_allocations_fail_the_parser_and_nothing_else():
+    testcapi = pytest.importorskip("_testcapi")
+    sender, receiver = pair(True)
+    data = sender.encode("é" * 300) + sender.encode(b"x" * 600) * 70
+    calls = [
+        lambda parser: parser.decode_all(data),
+        lambda parser: parser.decode(data),
+        lambda parser: parser.encode("é" * 600),
+        lambda parser: parser.encode_parts(b"x" * 600),
+        lambda parser: parser.close(1000, "é" * 60),
+    ]
+    for call in calls:
+        failures = 0
+        for first in range(400):
+            parser = frame_parser(kind=3)
+            try:
+                testcapi.set_nomemory(first, 0)
+                try:
+                    call(parser)
+                finally:
+                    testcapi.remove_mem_hooks()
+            except MemoryError:
+                failures += 1
+                continue
+            break
+        assert failures > 0
+        assert first < 399
+        del parser
+    assert [f.body for f in receiver.decode_all(data)][1] == b"x" * 600
+
+
 def test_parsers_of_several_threads_are_independent():
     def work(seed: int) -> None:
         rng = random.Random(seed)
