@@ -66,10 +66,14 @@ def _is_plain(obj: Any, depth: int) -> bool:
     kind = type(obj)
     if kind not in _CONTAINERS or len(obj) > _LENGTH or not depth:
         return False
+    if kind is dict:
+        for item in obj.values():
+            if type(item) not in _PLAIN and not _is_plain(item, depth - 1):
+                return False
     for item in obj:
         if type(item) not in _PLAIN and not _is_plain(item, depth - 1):
             return False
-    return kind is not dict or _is_plain(list(obj.values()), depth)
+    return True
 
 
 def dumps(obj: object) -> bytes:
@@ -80,21 +84,21 @@ def dumps(obj: object) -> bytes:
     object's own methods raise.
     """
     if type(obj) is tuple:
-        # The arguments of a message; mostly they are scalars.
+        # Arguments, mostly: a tuple and a dict, of scalars.
         for part in obj:
-            if type(part) is tuple and len(part) <= _LENGTH:
+            kind = type(part)
+            if kind is tuple and len(part) <= _LENGTH:
                 for item in part:
                     if type(item) not in _PLAIN:
                         break
                 else:
                     continue
-            elif type(part) is dict and len(part) <= _LENGTH:
-                for key, item in part.items():
-                    if type(key) is not str or type(item) not in _PLAIN:
-                        break
-                else:
+            elif kind is dict:
+                if not part:
                     continue
-            if not is_plain(part):
+            elif kind in _PLAIN:
+                continue
+            if not _is_plain(part, _DEPTH):
                 break
         else:
             return _plain_dumps(obj, _PROTOCOL)

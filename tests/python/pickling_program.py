@@ -464,4 +464,3 @@ def run_checks():
 
 if not globals().get("NOT_NOW"):
     run_checks()
-

@@ -22,6 +22,7 @@ import pytest
 from pickling_workers import Worker
 
 from pulsar_native._importable import Importability
+from pulsar_native._namespaces import known, namespaces
 from pulsar_native._pickling import (
     dumps,
     dumps_exception,
@@ -39,7 +40,7 @@ from pulsar_native.exceptions import (
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "pickling_program.py"
-SOURCE = PROGRAM.read_text()
+SOURCE = PROGRAM.read_text() + "\n"  # a console wants the empty line
 CHECKS = [
     SOURCE[at + 11 : SOURCE.index("(", at)]
     for at in range(len(SOURCE))
@@ -559,9 +560,7 @@ def test_threads_load_one_class() -> None:
         f"    def m{n}(self): return {n}\n" for n in range(50)
     )
     with Worker() as worker:
-        names: dict[str, Any] = {"__name__": "__main__"}
         message = worker(make_class_message, source)
-        del names
     found: list[Any] = []
     start = threading.Barrier(4)
 
@@ -579,11 +578,23 @@ def test_threads_load_one_class() -> None:
     assert [value for _, value in found] == [49] * 4
 
 
+def test_what_a_gone_origin_sent_is_forgotten() -> None:
+    with Worker() as worker:
+        message = worker(make_class_message, "class Gone: pass\n")
+    cls = loads(message)
+    home = known.home(cls)
+    assert home and namespaces.get(home)
+    namespaces.forget(home[0])
+    assert namespaces.get(home) is None
+    assert loads(message) is cls
+
+
 def make_class_message(source: str) -> bytes:
     import __main__
 
     exec(source, __main__.__dict__)
-    return dumps(__main__.Fresh)  # type: ignore[attr-defined,no-any-return]
+    name = source.split()[1].rstrip(":")
+    return dumps(getattr(__main__, name))
 
 
 def test_a_forked_child_is_another_origin() -> None:
