@@ -56,9 +56,13 @@ def ratio(one: Row, other: Row) -> tuple[float, float, float]:
     """
     key = "rate" if "rate" in one else "answer_ms"
     mine, theirs = one[key], other[key]
-    if one["rounds"] == other["rounds"] and not other.get("recorded"):
-        pairs = list(zip(mine["values"], theirs["values"], strict=True))
-    else:
+    by_round = dict(zip(other["rounds"], theirs["values"], strict=True))
+    pairs = [
+        (value, by_round[number])
+        for number, value in zip(one["rounds"], mine["values"], strict=True)
+        if number in by_round
+    ]
+    if other.get("recorded") or not pairs:
         pairs = [(mine["median"], theirs["median"])]
     each = [a / b if key == "rate" else b / a for a, b in pairs]
     return median(each), min(each), max(each)
