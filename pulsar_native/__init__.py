@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ._context import get_actor
+from ._native import current_mailbox
 from .actor import Actor, is_actor
 from .arbiter import (
     Arbiter,
@@ -41,6 +42,7 @@ from .exceptions import (
     HaltServer,
     ImproperlyConfigured,
     MailboxFull,
+    MessageTooBig,
     NameTaken,
     ProtocolError,
     PulsarException,
@@ -69,6 +71,7 @@ __all__ = [
     "HaltServer",
     "ImproperlyConfigured",
     "MailboxFull",
+    "MessageTooBig",
     "NameTaken",
     "ProtocolError",
     "PulsarException",
@@ -118,7 +121,10 @@ def send(
     ends before it replies, ActorNotFound, CommandNotFound, MailboxFull, or
     with what pickling raised. Raises RuntimeError off the loop's thread.
     """
-    return use_actor()._send(target, command, args, kwargs)
+    mailbox = current_mailbox()
+    if mailbox is None:
+        mailbox = use_actor().mailbox
+    return mailbox.send(target, command, args, kwargs)
 
 
 def tell(
@@ -129,10 +135,7 @@ def tell(
     The future is None once the message is accepted; it fails as that of
     ``send`` does for what is known at the sender.
     """
-    actor = use_actor()
-    number, name = actor._resolve(target)
-    text = command if isinstance(command, str) else command.name
-    return actor._tell(number, name, text.lower(), args, kwargs)
+    return use_actor().mailbox.tell(target, command, args, kwargs)
 
 
 def send_threadsafe(

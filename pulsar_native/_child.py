@@ -182,7 +182,7 @@ class ProcessActor(Actor):
         stable = {**info["actor"], "uptime": 0}, repr(info["extra"])
         if stable != self._last_info:
             self._last_info = stable
-            told = self._send("arbiter", "notify", (info,), {})
+            told = self.mailbox.send("arbiter", "notify", (info,), {})
             told.add_done_callback(_ignore)
 
     async def _stop(self, exc: BaseException | None) -> None:

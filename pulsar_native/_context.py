@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
+
+from ._native import current
 
 if TYPE_CHECKING:
     from .actor import Actor
 
 __all__ = ["actor_of_loop", "get_actor", "set_loop_actor"]
-
-# Set in the contexts in which an actor's commands, hooks and tasks run.
-current: ContextVar[Actor | None] = ContextVar("actor", default=None)
 
 # The actor that owns a loop: what a program's own tasks belong to.
 _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Actor] = (
@@ -51,7 +49,10 @@ def get_actor() -> Actor | None:
     None if there is none: outside any loop, in a loop that has not used
     actors yet, in a process forked by somebody else. Never raises.
     """
-    actor = current.get()
+    # Set where an actor's commands, hooks and tasks run, and where somebody
+    # has sent already.
+    mailbox = current.get()
+    actor: Actor | None = None if mailbox is None else mailbox.actor
     loop = running_loop()
     if actor is not None and (loop is None or actor._loop is loop):
         return actor

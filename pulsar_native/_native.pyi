@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer
@@ -121,6 +122,24 @@ class FrameParser:
         self, code: int | None = None, reason: Message = None
     ) -> bytes: ...
 
+class BaseProxy:
+    """What the core must know of an actor's reference."""
+
+    def __init__(self, aid: str, name: str, number: int) -> None: ...
+    @property
+    def aid(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def _ours(self) -> bool: ...
+
+current: ContextVar[Mailbox | None]
+
+def current_mailbox() -> Mailbox | None: ...
+def new_generation() -> None: ...
+
 class BaseCommand:
     """What the core must know of a command."""
 
@@ -165,6 +184,8 @@ class Mailbox:
     @property
     def tasks(self) -> set[asyncio.Task[Any]]: ...
     @property
+    def actor(self) -> Any: ...
+    @property
     def closed(self) -> bool: ...
     def attach(self, loop: asyncio.AbstractEventLoop, /) -> None: ...
     def become(self, number: int, /) -> None: ...
@@ -173,24 +194,22 @@ class Mailbox:
         self, number: int, fd: int, *, onward: bool = False
     ) -> None: ...
     def disconnect(self, number: int, /) -> None: ...
-    def ask(
+    def send(
         self,
-        target: int,
-        name: str | None,
-        command: str,
+        target: object,
+        command: str | BaseCommand,
         args: tuple[Any, ...],
-        kwargs: dict[str, Any] | None,
+        kwargs: dict[str, Any],
         /,
     ) -> asyncio.Future[Any]: ...
     def tell(
         self,
-        target: int,
-        name: str | None,
-        command: str,
+        target: object,
+        command: str | BaseCommand,
         args: tuple[Any, ...],
-        kwargs: dict[str, Any] | None,
+        kwargs: dict[str, Any],
         /,
-    ) -> None: ...
+    ) -> asyncio.Future[None]: ...
     def post(
         self,
         kind: int,

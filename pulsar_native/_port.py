@@ -16,6 +16,7 @@ from .exceptions import (
     ActorNotFound,
     CommandNotFound,
     MailboxFull,
+    MessageTooBig,
     PulsarException,
 )
 from .proxy import ActorProxy, aid_of
@@ -89,6 +90,11 @@ class Port:
                 f"{self.proxy(source).aid} wait already; see the settings "
                 f"outbox_messages and outbox_bytes"
             )
+        if condition == "too-big":
+            return MessageTooBig(
+                f"the message is larger than the receiver takes: {text}; "
+                f"see the setting message_bytes"
+            )
         return PulsarException(f"{condition}: {text}")
 
     if sys.version_info >= (3, 12):
@@ -135,6 +141,10 @@ class Port:
     def failed(self, error: BaseException) -> None:
         """A command that nobody waits for has failed."""
         self._actor.logger.error("a command failed", exc_info=error)
+
+    def resolve(self, target: Any) -> tuple[int, str | None]:
+        """The number of a target that is no proxy of this process."""
+        return self._actor._resolve(target)
 
     def explain(self, number: int, name: str) -> tuple[str, bytes]:
         """Why there is no way to this actor: a condition and its payload."""

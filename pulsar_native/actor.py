@@ -15,12 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
-from . import _context
-from ._native import Mailbox
+from ._native import Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port, load_down
 from ._system import system_info
 from .commands import Command
-from .commands import table as commands
 from .consts import ACTOR_STATES, notify_period
 from .events import Callback, EventHandler, call_with
 from .exceptions import ActorDown, HaltServer
@@ -69,8 +67,6 @@ class Actor(EventHandler):
         self.pid = os.getpid()
         self.tid = threading.get_ident()
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
-        self._context = copy_context()
-        self._context.run(_context.current.set, self)
         self._started_at = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._executor: ThreadPoolExecutor | None = None
@@ -90,6 +86,8 @@ class Actor(EventHandler):
             outbox_messages=cfg.outbox_messages,
             outbox_bytes=cfg.outbox_bytes,
         )
+        self._context = copy_context()
+        self._context.run(current.set, self.mailbox)
 
     def __repr__(self) -> str:
         return f"{self.name}.{self.aid}"
@@ -160,50 +158,10 @@ class Actor(EventHandler):
         **kwargs: Any,
     ) -> asyncio.Future[Any]:
         """As the function ``send``, from this actor."""
-        return self._send(target, command, args, kwargs)
-
-    def _send(
-        self,
-        target: Any,
-        command: str | Command[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> asyncio.Future[Any]:
-        number, name = self._resolve(target)
-        if isinstance(command, str):
-            known = commands.get(command)
-            if known is None:
-                command = command.lower()
-                known = commands.get(command)
-        else:
-            known, command = command, command.name
-        if known is None or known.ack:
-            return self.mailbox.ask(number, name, command, args, kwargs)
-        return self._tell(number, name, command, args, kwargs)
-
-    def _tell(
-        self,
-        number: int,
-        name: str | None,
-        command: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> asyncio.Future[None]:
-        future = self._loop.create_future()
-        try:
-            self.mailbox.tell(number, name, command, args, kwargs)
-        except RuntimeError:
-            raise
-        except Exception as error:
-            future.set_exception(error)
-        else:
-            future.set_result(None)
-        return future
+        return self.mailbox.send(target, command, args, kwargs)
 
     def _resolve(self, target: Any) -> tuple[int, str | None]:
         """The number of a target, or 0 and a name for others to resolve."""
-        if isinstance(target, ActorProxy):
-            return number_of(target), None
         if isinstance(target, str):
             number = self._port.names.get(target)
             return (0, target) if number is None else (number, None)
@@ -268,7 +226,7 @@ class Actor(EventHandler):
 
     def spawn(self, **params: Any) -> asyncio.Future[ActorProxy]:
         """As the function ``spawn``, from this actor."""
-        return self._send("arbiter", "spawn", (), params)
+        return self.mailbox.send("arbiter", "spawn", (), params)
 
     def stop(
         self, exc: BaseException | None = None, exit_code: int | None = None
@@ -466,7 +424,7 @@ class Actor(EventHandler):
             if not result.set_running_or_notify_cancel():
                 return
             try:
-                asked = self._send(target, command, args, kwargs)
+                asked = self.mailbox.send(target, command, args, kwargs)
             except BaseException as error:
                 result.set_exception(error)
             else:
@@ -503,9 +461,9 @@ class _ContextExecutor(ThreadPoolExecutor):
     def submit(
         self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
     ) -> Future[T]:
-        actor = self._actor_context.get(_context.current)
+        mailbox = self._actor_context.get(current)
         context = copy_context()
-        context.run(_context.current.set, actor)
+        context.run(current.set, mailbox)
         return super().submit(
             functools.partial(context.run, fn), *args, **kwargs
         )

@@ -146,6 +146,10 @@ class MailboxFull(PulsarException):
     """Too much waits already on its way to the target; nothing was sent."""
 
 
+class MessageTooBig(PulsarException, ValueError):
+    """A message is over the setting message_bytes; it was dropped alone."""
+
+
 class NameTaken(PulsarException, ValueError):
     """A living actor of the arbiter has this name or aid."""
 

@@ -5,24 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ._native import BaseProxy, new_generation
 from .exceptions import ForkedError
 
 __all__ = ["ActorProxy", "get_proxy", "new_number", "number_of"]
 
-_generation = 0  # how many forks lie between this process and its ancestor
-
-
-def _count_fork() -> None:
-    global _generation
-    _generation += 1
-
-
-os.register_at_fork(after_in_child=_count_fork)
-
-
-def generation() -> int:
-    """Changes when this process is forked by somebody else."""
-    return _generation
+# In a child forked by somebody else the proxies made before are of no use.
+os.register_at_fork(after_in_child=new_generation)
 
 
 def new_number() -> int:
@@ -35,19 +24,13 @@ def aid_of(number: int) -> str:
     return f"i{number:016x}"
 
 
-class ActorProxy:
+class ActorProxy(BaseProxy):
     """A reference to an actor: picklable, hashable, equal by its aid.
 
     *aid* is unique to one life of the actor; *name* is for people.
     """
 
-    __slots__ = ("__weakref__", "_generation", "aid", "name", "number")
-
-    def __init__(self, aid: str, name: str, number: int) -> None:
-        self.aid = aid
-        self.name = name
-        self.number = number
-        self._generation = _generation
+    __slots__ = ("__weakref__",)
 
     @property
     def proxy(self) -> ActorProxy:
@@ -70,7 +53,7 @@ class ActorProxy:
 
 def number_of(proxy: ActorProxy) -> int:
     """The number behind a proxy; ForkedError if it is of another process."""
-    if proxy._generation != _generation:
+    if not proxy._ours:
         raise ForkedError(
             f"{proxy!r} belongs to the process that this one was forked "
             "from; spawn actors of your own"

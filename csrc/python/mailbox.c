@@ -12,9 +12,9 @@
 
 /* Attributes of the port object, in the order of pn_port. */
 static const char *const port_names[] = {
-    "dumps",   "loads",     "dump_error", "load_error", "start_task",
-    "control", "lost",      "fatal",      "failed",     "explain",
-    "define",  "introduce", "proxy",      "table",      "names",
+    "dumps",     "loads", "dump_error", "load_error", "start_task", "control",
+    "lost",      "fatal", "failed",     "resolve",    "explain",    "define",
+    "introduce", "proxy", "table",      "names",
 };
 
 #define PORT_SIZE (sizeof port_names / sizeof *port_names)
@@ -379,12 +379,13 @@ static PyMethodDef mailbox_methods[] = {
            "link to actor number, and to unknown ones if onward."),
     METHOD("disconnect", pn_mailbox_disconnect, METH_O,
            "disconnect(number)\n--\n\nForget the actor, and close its link."),
-    METHOD("ask", pn_mailbox_ask, METH_FASTCALL,
-           "ask(target, name, command, args, kwargs)\n--\n\n"
-           "Send a command; the future is its reply."),
+    METHOD("send", pn_mailbox_send, METH_FASTCALL,
+           "send(target, command, args, kwargs)\n--\n\n"
+           "Send a command; the future is its reply, or None for one "
+           "without."),
     METHOD("tell", pn_mailbox_tell, METH_FASTCALL,
-           "tell(target, name, command, args, kwargs)\n--\n\n"
-           "Send a command without a reply."),
+           "tell(target, command, args, kwargs)\n--\n\n"
+           "Send a command without a reply; the future is None."),
     METHOD("post", pn_mailbox_post, METH_VARARGS | METH_KEYWORDS,
            "post(kind, target, payload, command='', *, source, id)\n--\n\n"
            "Send a message of any kind; False if there is no way."),
@@ -424,6 +425,8 @@ static PyMemberDef mailbox_members[] = {
      "The number of its actor."},
     {"tasks", T_OBJECT, offsetof(MailboxObject, tasks), READONLY,
      "The set of command tasks that run."},
+    {"actor", T_OBJECT, offsetof(MailboxObject, actor), READONLY,
+     "The actor whose mailbox it is."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,
      "Whether it was closed."},
     {NULL, 0, 0, 0, NULL},
@@ -450,6 +453,9 @@ static PyType_Spec mailbox_spec = {
 };
 
 static PyMethodDef functions[] = {
+    METHOD("current_mailbox", pn_current_mailbox, METH_NOARGS,
+           "current_mailbox()\n--\n\nThe current actor's mailbox, if its "
+           "loop runs in this thread; else None."),
     METHOD("link_pair", pn_mailbox_link_pair, METH_NOARGS,
            "link_pair()\n--\n\nTwo connected descriptors for connect(), "
            "close-on-exec, in two processes."),
@@ -463,6 +469,10 @@ pn_add_mailbox(PyObject *module, pn_state *state)
         PyType_FromModuleAndSpec(module, &mailbox_spec, NULL);
     if (state->mailbox_type == NULL ||
         PyModule_AddFunctions(module, functions) < 0)
+        return -1;
+    state->current = PyContextVar_New("pulsar_native.current", Py_None);
+    if (state->current == NULL ||
+        PyModule_AddObjectRef(module, "current", state->current) < 0)
         return -1;
     return PyModule_AddType(module, (PyTypeObject *)state->mailbox_type);
 }

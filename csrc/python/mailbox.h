@@ -43,6 +43,7 @@ typedef struct {
     PyObject *lost;       /* (number, status, text) -> None */
     PyObject *fatal;      /* (exception) -> None; may raise it */
     PyObject *failed;     /* (exception of a tell) -> None */
+    PyObject *resolve;    /* (target) -> (number, name or None) */
     PyObject *explain;    /* (number, name) -> (condition, bytes) */
     PyObject *define;     /* (target number) -> serial */
     PyObject *introduce;  /* (target, source) -> None */
@@ -169,10 +170,20 @@ void pn_mailbox_refuse(MailboxObject *self, uint64_t source,
 /* A hello of ours, or what is wrong with the peer's. */
 void pn_mailbox_hello(pn_hello *out);
 
-PyObject *pn_mailbox_ask(PyObject *op, PyObject *const *args,
-                         Py_ssize_t nargs);
+/* Point to the UTF-8 of a str, which must live on; what names it in the
+ * ValueError for one over PN_TEXT_LIMIT. 0, or -1 with an exception. */
+int pn_mailbox_set_text(const char **text, uint16_t *size, PyObject *value,
+                        const char *what);
+
+/* Methods; the last one is a function of the module. */
+PyObject *pn_mailbox_send(PyObject *op, PyObject *const *args,
+                          Py_ssize_t nargs);
 PyObject *pn_mailbox_tell(PyObject *op, PyObject *const *args,
                           Py_ssize_t nargs);
+PyObject *pn_current_mailbox(PyObject *module, PyObject *unused);
+
+/* --- other kinds, and failing: mailbox_post.c --- */
+
 PyObject *pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs);
 PyObject *pn_mailbox_fail(PyObject *op, PyObject *args);
 
@@ -180,6 +191,12 @@ PyObject *pn_mailbox_fail(PyObject *op, PyObject *args);
  * reported. */
 void pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
                         PyObject *value);
+
+/* The exception for an ask that failed at source by this condition; NULL with
+ * an exception if port.load_error raised. */
+PyObject *pn_mailbox_load_error(MailboxObject *self, uint64_t source,
+                                const char *condition, const char *bytes,
+                                Py_ssize_t size);
 
 /* Raise RuntimeError unless on the mailbox's own thread and open. */
 int pn_mailbox_check(MailboxObject *self);

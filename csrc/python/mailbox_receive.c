@@ -53,12 +53,14 @@ receive_error(MailboxObject *self, const pn_message *message)
     PyObject *future = pn_pending_take(&self->pending, env->id);
     if (future == NULL)
         return;
-    PyObject *load = Py_NewRef(self->port.load_error);
-    PyObject *error = PyObject_CallFunction(
-        load, "Ks#y#", (unsigned long long)env->source, env->command,
-        (Py_ssize_t)env->command_size, (const char *)message->payload,
-        (Py_ssize_t)message->size);
-    Py_DECREF(load);
+    PyObject *condition = text_of(env->command, env->command_size);
+    PyObject *error =
+        condition == NULL
+            ? NULL
+            : pn_mailbox_load_error(
+                  self, env->source, PyUnicode_AsUTF8(condition),
+                  (const char *)message->payload, (Py_ssize_t)message->size);
+    Py_XDECREF(condition);
     if (error != NULL)
         pn_mailbox_resolve(self, future, true, error);
     else
@@ -92,6 +94,33 @@ receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
         tell_control(self, message);
         return PN_OK;
     }
+}
+
+/* A message for which there is no room is dropped alone; who waits for what
+ * becomes of it hears so. */
+static void
+refuse_size(MailboxObject *self, const pn_envelope *env)
+{
+    PyObject *size = PyBytes_FromFormat("%llu bytes, limit %zu",
+                                        (unsigned long long)env->size,
+                                        self->limits.message_bytes);
+    PyObject *future = NULL;
+    if (env->kind == PN_ASK)
+        pn_mailbox_reply_error(self, env->source, env->id, "too-big", size);
+    else if (env->kind == PN_REPLY || env->kind == PN_ERROR)
+        future = pn_pending_take(&self->pending, env->id);
+    if (future != NULL && size != NULL) {
+        PyObject *error = pn_mailbox_load_error(self, env->source, "too-big",
+                                                PyBytes_AS_STRING(size),
+                                                PyBytes_GET_SIZE(size));
+        if (error != NULL)
+            pn_mailbox_resolve(self, future, true, error);
+        Py_XDECREF(error);
+    }
+    if (PyErr_Occurred())
+        pn_mailbox_report(self);
+    Py_XDECREF(future);
+    Py_XDECREF(size);
 }
 
 /* --- relaying --- */
@@ -247,7 +276,9 @@ pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part)
     if (!here)
         return relay(self, peer, part);
     int err = pn_inbox_join(&peer->link.in, part, &message);
-    if (err != PN_OK)
-        return err == PN_MORE ? PN_OK : err;
-    return receive_message(self, peer, &message);
+    if (err == PN_ETOOBIG || err == PN_ENOMEM)
+        refuse_size(self, &part->env);
+    else if (err == PN_OK)
+        return receive_message(self, peer, &message);
+    return err == PN_EPROTO ? err : PN_OK;
 }

@@ -47,7 +47,7 @@ pn_mailbox_reply(MailboxObject *self, uint64_t source, uint64_t id,
         return;
     }
     if (payload.size > self->limits.message_bytes) {
-        PyErr_Format(PyExc_ValueError,
+        PyErr_Format(self->state->too_big,
                      "result takes %zu bytes, over the limit of %zu",
                      payload.size, self->limits.message_bytes);
         pn_ref_release(&payload);

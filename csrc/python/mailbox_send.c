@@ -5,6 +5,7 @@
 #include "python/future.h"
 #include "python/mailbox.h"
 #include "python/payload.h"
+#include "python/proxy.h"
 
 int
 pn_mailbox_check(MailboxObject *self)
@@ -64,14 +65,25 @@ failed_future(MailboxObject *self, PyObject *future)
 
 /* --- a message to send --- */
 
+/* What a caller wants sent. args and kwargs are borrowed, the rest owned. */
+typedef struct {
+    uint64_t target;
+    PyObject *name; /* of a target that others must resolve, or NULL */
+    PyObject *command;
+    PyObject *known; /* the BaseCommand of that name here, or NULL */
+    PyObject *args;
+    PyObject *kwargs;
+} call;
+
 typedef struct {
     pn_envelope env;
     pn_peer *peer;
     pn_ref payload;
 } outgoing;
 
-static int
-set_text(const char **text, uint16_t *size, PyObject *value, const char *what)
+int
+pn_mailbox_set_text(const char **text, uint16_t *size, PyObject *value,
+                    const char *what)
 {
     Py_ssize_t length;
     *text = PyUnicode_AsUTF8AndSize(value, &length);
@@ -93,7 +105,7 @@ dump_arguments(MailboxObject *self, PyObject *args, PyObject *kwargs,
                pn_ref *out)
 {
     PyObject *value;
-    if (kwargs == Py_None || PyDict_Size(kwargs) == 0)
+    if (PyDict_Size(kwargs) == 0)
         value = Py_NewRef(args);
     else
         value = Py_BuildValue("[OO]", args, kwargs);
@@ -102,7 +114,7 @@ dump_arguments(MailboxObject *self, PyObject *args, PyObject *kwargs,
     int err = pn_payload_dump(self->state, self->port.dumps, value, out);
     Py_DECREF(value);
     if (err == 0 && out->size > self->limits.message_bytes) {
-        PyErr_Format(PyExc_ValueError,
+        PyErr_Format(self->state->too_big,
                      "arguments take %zu bytes, over the limit of %zu",
                      out->size, self->limits.message_bytes);
         pn_ref_release(out);
@@ -111,14 +123,25 @@ dump_arguments(MailboxObject *self, PyObject *args, PyObject *kwargs,
     return err;
 }
 
-/* Raise what port.load_error makes of a condition met at home. */
-static void
-raise_condition(MailboxObject *self, uint64_t target, const char *condition)
+PyObject *
+pn_mailbox_load_error(MailboxObject *self, uint64_t source,
+                      const char *condition, const char *bytes,
+                      Py_ssize_t size)
 {
     PyObject *load = Py_NewRef(self->port.load_error);
     PyObject *error = PyObject_CallFunction(
-        load, "Ksy", (unsigned long long)target, condition, "");
+        load, "Ksy#", (unsigned long long)source, condition, bytes, size);
     Py_DECREF(load);
+    return error;
+}
+
+/* Raise what port.load_error makes of a condition met at home. */
+static void
+raise_condition(MailboxObject *self, uint64_t target, const char *condition,
+                const char *bytes, Py_ssize_t size)
+{
+    PyObject *error =
+        pn_mailbox_load_error(self, target, condition, bytes, size);
     if (error != NULL)
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_XDECREF(error);
@@ -130,37 +153,30 @@ raise_unreachable(MailboxObject *self, uint64_t target, PyObject *name)
     PyObject *explain = Py_NewRef(self->port.explain);
     PyObject *answer =
         PyObject_CallFunction(explain, "Ks", (unsigned long long)target,
-                              name == Py_None ? "" : PyUnicode_AsUTF8(name));
+                              name == NULL ? "" : PyUnicode_AsUTF8(name));
     Py_DECREF(explain);
     const char *condition, *bytes;
     Py_ssize_t size;
     if (answer != NULL &&
-        PyArg_ParseTuple(answer, "sy#", &condition, &bytes, &size)) {
-        PyObject *load = Py_NewRef(self->port.load_error);
-        PyObject *error = PyObject_CallFunction(
-            load, "Ksy#", (unsigned long long)target, condition, bytes, size);
-        Py_DECREF(load);
-        if (error != NULL)
-            PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_XDECREF(error);
-    }
+        PyArg_ParseTuple(answer, "sy#", &condition, &bytes, &size))
+        raise_condition(self, target, condition, bytes, size);
     Py_XDECREF(answer);
 }
 
-/* Whether this process has the commands ready that target will need. */
+/* See that the target knows the command, if it is of this process. */
 static int
-ship_commands(MailboxObject *self, uint64_t target, PyObject *command)
+ship_commands(MailboxObject *self, const call *call)
 {
-    PyObject *known = PyDict_GetItemWithError(self->port.table, command);
-    if (known == NULL)
-        return PyErr_Occurred() ? -1 : 0;
-    unsigned long long serial = ((BaseCommandObject *)known)->serial;
-    uintptr_t shipped = (uintptr_t)pn_map_get(&self->shipped, target);
-    if (serial == 0 || target == self->number || shipped > serial)
+    if (call->known == NULL || call->name != NULL ||
+        call->target == self->number)
+        return 0;
+    unsigned long long serial = ((BaseCommandObject *)call->known)->serial;
+    uintptr_t shipped = (uintptr_t)pn_map_get(&self->shipped, call->target);
+    if (serial == 0 || shipped > serial)
         return 0;
     PyObject *define = Py_NewRef(self->port.define);
     PyObject *latest = PyObject_CallFunction(
-        define, "KK", (unsigned long long)target,
+        define, "KK", (unsigned long long)call->target,
         shipped == 0 ? 0ULL : (unsigned long long)(shipped - 1));
     Py_DECREF(define);
     if (latest == NULL)
@@ -169,65 +185,50 @@ ship_commands(MailboxObject *self, uint64_t target, PyObject *command)
     Py_DECREF(latest);
     if (PyErr_Occurred())
         return -1;
-    if (pn_map_put(&self->shipped, target, (void *)(uintptr_t)(serial + 1)) <
-        0) {
+    if (pn_map_put(&self->shipped, call->target,
+                   (void *)(uintptr_t)(serial + 1)) < 0) {
         PyErr_NoMemory();
         return -1;
     }
     return 0;
 }
 
-/* Fill *out from the arguments (target, name or None, command, args, kwargs
- * or None). 0, or -1 with an exception and nothing to release. */
+/* Fill *out. 0, or -1 with an exception and nothing to release. */
 static int
-prepare(MailboxObject *self, uint8_t kind, PyObject *const *args,
-        outgoing *out)
+prepare(MailboxObject *self, uint8_t kind, const call *call, outgoing *out)
 {
     pn_envelope *env = &out->env;
     *out = (outgoing){.env = {.kind = kind, .source = self->number}};
-    env->target = PyLong_AsUnsignedLongLong(args[0]);
-    if (PyErr_Occurred() ||
-        set_text(&env->command, &env->command_size, args[2], "command") < 0)
+    env->target = call->target;
+    env->named = call->name != NULL;
+    if (pn_mailbox_set_text(&env->command, &env->command_size, call->command,
+                            "command") < 0)
         return -1;
-    env->named = args[1] != Py_None;
-    if (env->named &&
-        set_text(&env->name, &env->name_size, args[1], "target") < 0)
+    if (env->named && pn_mailbox_set_text(&env->name, &env->name_size,
+                                          call->name, "target") < 0)
         return -1;
-    if (!env->named && ship_commands(self, env->target, args[2]) < 0)
-        return -1;
-    if (dump_arguments(self, args[3], args[4], &out->payload) < 0)
+    if (ship_commands(self, call) < 0 ||
+        dump_arguments(self, call->args, call->kwargs, &out->payload) < 0)
         return -1;
     /* Dumping may have run anybody's code: only now look for the way. */
     out->peer = self->closed ? NULL : pn_mailbox_way(self, env->target);
     if (out->peer == NULL)
-        raise_unreachable(self, env->target, args[1]);
+        raise_unreachable(self, env->target, call->name);
     else if (pn_outbox_full(&out->peer->link.out))
-        raise_condition(self, env->target, "mailbox-full");
+        raise_condition(self, env->target, "mailbox-full", "", 0);
     else
         return 0;
     pn_ref_release(&out->payload);
     return -1;
 }
 
-static int
-check_call(MailboxObject *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    if (nargs != 5 || !PyUnicode_Check(args[2]) || !PyTuple_Check(args[3]) ||
-        (args[1] != Py_None && !PyUnicode_Check(args[1])) ||
-        (args[4] != Py_None && !PyDict_Check(args[4]))) {
-        PyErr_SetString(PyExc_TypeError,
-                        "takes (target: int, name: str | None, command: str, "
-                        "args: tuple, kwargs: dict | None)");
-        return -1;
-    }
-    return pn_mailbox_check(self);
-}
+/* --- asking --- */
 
 static int
-send_ask(MailboxObject *self, PyObject *const *args, PyObject *future)
+put_ask(MailboxObject *self, const call *call, PyObject *future)
 {
     outgoing out;
-    if (prepare(self, PN_ASK, args, &out) < 0)
+    if (prepare(self, PN_ASK, call, &out) < 0)
         return -1;
     int err =
         pn_pending_add(&self->pending, out.env.target, future, &out.env.id);
@@ -243,88 +244,148 @@ send_ask(MailboxObject *self, PyObject *const *args, PyObject *future)
     return -1;
 }
 
-PyObject *
-pn_mailbox_ask(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+static int
+put_tell(MailboxObject *self, const call *call)
 {
-    MailboxObject *self = (MailboxObject *)op;
-    if (check_call(self, args, nargs) < 0)
-        return NULL;
+    outgoing out;
+    if (prepare(self, PN_TELL, call, &out) < 0)
+        return -1;
+    return pn_mailbox_put(self, out.peer, &out.env, out.payload);
+}
+
+/* A future for the call: its reply, or None once a tell is accepted. Every
+ * failure is the future's. */
+static PyObject *
+send_call(MailboxObject *self, const call *call, bool ask)
+{
     PyObject *future = new_future(self);
     if (future == NULL)
         return NULL;
-    if (send_ask(self, args, future) < 0)
+    int err = ask ? put_ask(self, call, future) : put_tell(self, call);
+    if (err < 0)
         return failed_future(self, future);
+    if (!ask)
+        pn_mailbox_resolve(self, future, false, Py_None);
     return future;
+}
+
+/* --- what the callers give --- */
+
+/* The number of a target, and for a name that is not known here 0 and that
+ * name: *name is a new reference, or NULL. */
+static int
+resolve(MailboxObject *self, PyObject *target, call *call)
+{
+    PyTypeObject *proxy_type = (PyTypeObject *)self->state->proxy_type;
+    if (PyObject_TypeCheck(target, proxy_type) &&
+        ((BaseProxyObject *)target)->generation == self->state->generation) {
+        call->target = ((BaseProxyObject *)target)->number;
+        return 0;
+    }
+    PyObject *resolve = Py_NewRef(self->port.resolve);
+    PyObject *found = PyObject_CallOneArg(resolve, target);
+    Py_DECREF(resolve);
+    if (found == NULL)
+        return -1;
+    PyObject *name;
+    unsigned long long number;
+    int ok = PyArg_ParseTuple(found, "KO;a target", &number, &name);
+    if (ok && name != Py_None)
+        call->name = Py_NewRef(name);
+    call->target = number;
+    Py_DECREF(found);
+    return ok ? 0 : -1;
+}
+
+/* The command: its object in the table, if it is known here, and its name. */
+static int
+look_up(MailboxObject *self, PyObject *command, call *call)
+{
+    PyTypeObject *type = (PyTypeObject *)self->state->command_type;
+    if (PyObject_TypeCheck(command, type)) {
+        call->known = Py_NewRef(command);
+        command = ((BaseCommandObject *)command)->name;
+    } else if (PyUnicode_Check(command)) {
+        call->known = PyDict_GetItemWithError(self->port.table, command);
+        Py_XINCREF(call->known);
+    } else {
+        PyErr_Format(PyExc_TypeError,
+                     "a command is a name or a Command, not "
+                     "%s",
+                     Py_TYPE(command)->tp_name);
+    }
+    if (PyErr_Occurred() || command == NULL)
+        return -1;
+    if (call->known != NULL) {
+        call->command = Py_NewRef(command);
+        return 0;
+    }
+    call->command = PyObject_CallMethodNoArgs(command, self->state->lower);
+    if (call->command == NULL)
+        return -1;
+    call->known = PyDict_GetItemWithError(self->port.table, call->command);
+    Py_XINCREF(call->known);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *
+send(MailboxObject *self, PyObject *const *args, Py_ssize_t nargs, bool tell)
+{
+    if (nargs != 4 || !PyTuple_Check(args[2]) || !PyDict_Check(args[3])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "takes (target, command, args: tuple, kwargs: dict)");
+        return NULL;
+    }
+    if (pn_mailbox_check(self) < 0)
+        return NULL;
+    PyObject *future = NULL;
+    call call = {.args = args[2], .kwargs = args[3]};
+    if (resolve(self, args[0], &call) == 0 &&
+        look_up(self, args[1], &call) == 0) {
+        bool ask = !tell && (call.known == NULL ||
+                             ((BaseCommandObject *)call.known)->ack);
+        future = send_call(self, &call, ask);
+    }
+    Py_XDECREF(call.name);
+    Py_XDECREF(call.command);
+    Py_XDECREF(call.known);
+    return future;
+}
+
+PyObject *
+pn_mailbox_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    return send((MailboxObject *)op, args, nargs, false);
 }
 
 PyObject *
 pn_mailbox_tell(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    MailboxObject *self = (MailboxObject *)op;
-    outgoing out;
-    if (check_call(self, args, nargs) < 0 ||
-        prepare(self, PN_TELL, args, &out) < 0 ||
-        pn_mailbox_put(self, out.peer, &out.env, out.payload) < 0)
+    return send((MailboxObject *)op, args, nargs, true);
+}
+
+PyObject *
+pn_current_mailbox(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    pn_state *state = PyModule_GetState(module);
+    PyObject *value;
+    if (PyContextVar_Get(state->current, NULL, &value) < 0)
         return NULL;
+    if (value == NULL || value == Py_None)
+        return value == NULL ? Py_NewRef(Py_None) : value;
+    MailboxObject *self = (MailboxObject *)value;
+    bool usable = Py_TYPE(value) == (PyTypeObject *)state->mailbox_type &&
+                  !self->closed && self->thread == PyThread_get_thread_ident();
+    PyObject *loop = NULL;
+    if (usable)
+        loop = PyObject_CallNoArgs(state->get_running_loop);
+    if (usable && loop == NULL)
+        PyErr_Clear(); /* no loop runs: no mailbox to use */
+    usable = usable && loop == self->loop;
+    Py_XDECREF(loop);
+    if (usable)
+        return value;
+    Py_DECREF(value);
     Py_RETURN_NONE;
-}
-
-PyObject *
-pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    static char *names[] = {"kind",   "target", "payload", "command",
-                            "source", "id",     NULL};
-    MailboxObject *self = (MailboxObject *)op;
-    unsigned char kind;
-    unsigned long long target, source = self->number, id = 0;
-    PyObject *payload, *command = NULL;
-    pn_envelope env = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "bKS|U$KK:post", names,
-                                     &kind, &target, &payload, &command,
-                                     &source, &id) ||
-        pn_mailbox_check(self) < 0)
-        return NULL;
-    if (command != NULL &&
-        set_text(&env.command, &env.command_size, command, "command") < 0)
-        return NULL;
-    pn_peer *peer = pn_mailbox_way(self, target);
-    if (peer == NULL || peer->lost)
-        Py_RETURN_FALSE;
-    env.kind = kind;
-    env.target = target;
-    env.source = source;
-    env.id = id;
-    if (pn_mailbox_put(self, peer, &env, pn_payload_of(payload)) < 0)
-        return NULL;
-    Py_RETURN_TRUE;
-}
-
-PyObject *
-pn_mailbox_fail(PyObject *op, PyObject *args)
-{
-    MailboxObject *self = (MailboxObject *)op;
-    PyObject *number, *make;
-    if (!PyArg_ParseTuple(args, "OO:fail", &number, &make))
-        return NULL;
-    bool all = number == Py_None;
-    uint64_t target = all ? 0 : PyLong_AsUnsignedLongLong(number);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_ssize_t count = 0;
-    pn_waiter *list = pn_pending_take_target(&self->pending, target, all);
-    while (list != NULL) {
-        pn_waiter *waiter = list;
-        list = waiter->next;
-        PyObject *future = waiter->object;
-        pn_pending_recycle(&self->pending, waiter);
-        PyObject *error = PyObject_CallNoArgs(make);
-        if (error != NULL)
-            pn_mailbox_resolve(self, future, true, error);
-        else
-            pn_mailbox_report(self);
-        Py_XDECREF(error);
-        Py_DECREF(future);
-        count++;
-    }
-    return PyLong_FromSsize_t(count);
 }

@@ -5,6 +5,7 @@
 #include "python/frame.h"
 #include "python/frameparser.h"
 #include "python/mailbox_type.h"
+#include "python/proxy.h"
 #include "python/replier.h"
 #include "python/request.h"
 #include "python/state.h"
@@ -26,8 +27,10 @@ typedef struct {
 
 static const borrowed_name borrowed[] = {
     FROM(error, "pulsar_native.exceptions", "PulsarException"),
+    FROM(too_big, "pulsar_native.exceptions", "MessageTooBig"),
     FROM(protocol_error, "pulsar_native.exceptions", "ProtocolError"),
     FROM(cancelled_error, "asyncio", "CancelledError"),
+    FROM(get_running_loop, "asyncio", "get_running_loop"),
     FROM(pickle_dumps, "pickle", "dumps"),
     FROM(protocol, "pickle", "HIGHEST_PROTOCOL"),
 };
@@ -37,27 +40,27 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver, pn_add_forkchannel,
-    pn_add_command,    pn_add_request,
-    pn_add_replier,    pn_add_mailbox,
-    pn_add_frame,      pn_add_frameparser,
-    pn_add_websocket,  NULL,
+    pn_add_forkserver,  pn_add_forkchannel, pn_add_command, pn_add_proxy,
+    pn_add_request,     pn_add_replier,     pn_add_mailbox, pn_add_frame,
+    pn_add_frameparser, pn_add_websocket,   NULL,
 };
 
 /* Names of methods that are called often. */
 static int
 intern_names(pn_state *state)
 {
-    state->done = PyUnicode_InternFromString("done");
-    state->result = PyUnicode_InternFromString("result");
-    state->set_result = PyUnicode_InternFromString("set_result");
-    state->set_exception = PyUnicode_InternFromString("set_exception");
-    state->add_done_callback = PyUnicode_InternFromString("add_done_callback");
-    return state->done == NULL || state->result == NULL ||
-                   state->set_result == NULL || state->set_exception == NULL ||
-                   state->add_done_callback == NULL
-               ? -1
-               : 0;
+    PyObject **members[] = {&state->done,       &state->result,
+                            &state->set_result, &state->set_exception,
+                            &state->lower,      &state->add_done_callback};
+    const char *const names[] = {"done",       "result",
+                                 "set_result", "set_exception",
+                                 "lower",      "add_done_callback"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        *members[i] = PyUnicode_InternFromString(names[i]);
+        if (*members[i] == NULL)
+            return -1;
+    }
+    return 0;
 }
 
 static int

@@ -11,6 +11,7 @@
 /* Each member is a strong reference; module.c visits and clears the struct
  * as an array of PyObject *, so it holds nothing else. */
 typedef struct {
+    PyObject *too_big;         /* exceptions module: MessageTooBig */
     PyObject *error;           /* exceptions module: PulsarException */
     PyObject *protocol_error;  /* exceptions module: ProtocolError */
     PyObject *forkchannel;     /* type ForkChannel */
@@ -22,13 +23,18 @@ typedef struct {
     PyObject *set_result;
     PyObject *set_exception;
     PyObject *add_done_callback;
-    PyObject *command_type; /* type BaseCommand */
-    PyObject *request_type; /* type Request */
-    PyObject *replier_type; /* type Replier */
-    PyObject *mailbox_type; /* type Mailbox */
-    PyObject *frame;        /* type Frame */
-    PyObject *frameparser;  /* type FrameParser */
-    PyObject *entropy;      /* capsule of a pn_entropy: masking keys */
+    PyObject *lower;            /* interned: str.lower */
+    PyObject *get_running_loop; /* asyncio.get_running_loop */
+    PyObject *current;          /* ContextVar of the current actor's mailbox */
+    PyObject *generation;       /* replaced in a forked child */
+    PyObject *proxy_type;       /* type BaseProxy */
+    PyObject *command_type;     /* type BaseCommand */
+    PyObject *request_type;     /* type Request */
+    PyObject *replier_type;     /* type Replier */
+    PyObject *mailbox_type;     /* type Mailbox */
+    PyObject *frame;            /* type Frame */
+    PyObject *frameparser;      /* type FrameParser */
+    PyObject *entropy;          /* capsule of a pn_entropy: masking keys */
 } pn_state;
 
 extern struct PyModuleDef pn_module;

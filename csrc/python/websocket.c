@@ -21,6 +21,7 @@ static const struct {
     {1011, "unexpected error"},
 };
 
+#define KEY_SIZE "a masking key has 4 bytes"
 #define CLOSE_CODES (sizeof close_codes / sizeof *close_codes)
 
 const char *
@@ -80,7 +81,7 @@ static PyObject *
 mask_view(const pn_view *data, const pn_view *key)
 {
     if (key->len != 4) {
-        PyErr_SetString(PyExc_ValueError, "a masking key has 4 bytes");
+        PyErr_SetString(PyExc_ValueError, KEY_SIZE);
         return NULL;
     }
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)data->len);
@@ -112,11 +113,47 @@ apply_mask(PyObject *Py_UNUSED(module), PyObject *const *args,
     return bytes;
 }
 
+PyDoc_STRVAR(mask_in_place_doc,
+             "mask_in_place(data, key, /)\n--\n\n"
+             "Mask or unmask *data*, a contiguous writable buffer such as a\n"
+             "bytearray, where it is, by the 4 bytes of *key*.\n\n"
+             "Raises ValueError for a key of another length, BufferError for\n"
+             "a buffer that is read-only.");
+
+static PyObject *
+mask_in_place(PyObject *Py_UNUSED(module), PyObject *const *args,
+              Py_ssize_t nargs)
+{
+    Py_buffer data;
+    pn_view key;
+    if (nargs != 2) {
+        PyErr_Format(PyExc_TypeError,
+                     "mask_in_place() takes 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    if (PyObject_GetBuffer(args[0], &data, PyBUF_WRITABLE) < 0)
+        return NULL;
+    if (pn_view_open(&key, args[1]) < 0) {
+        PyBuffer_Release(&data);
+        return NULL;
+    }
+    bool right = key.len == 4;
+    if (right)
+        pn_mask_apply(data.buf, (size_t)data.len, key.data, 0);
+    else
+        PyErr_SetString(PyExc_ValueError, KEY_SIZE);
+    pn_view_close(&key);
+    PyBuffer_Release(&data);
+    return right ? Py_NewRef(Py_None) : NULL;
+}
+
 static PyMethodDef functions[] = {
     {"close_code_is_valid", close_code_is_valid, METH_O,
      close_code_is_valid_doc},
     {"apply_mask", (PyCFunction)(void (*)(void))apply_mask, METH_FASTCALL,
      apply_mask_doc},
+    {"mask_in_place", (PyCFunction)(void (*)(void))mask_in_place,
+     METH_FASTCALL, mask_in_place_doc},
     {NULL, NULL, 0, NULL},
 };
 

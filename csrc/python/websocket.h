@@ -1,5 +1,5 @@
 /* What the module offers for WebSockets beside the types: CLOSE_CODES,
- * close_code_is_valid(), apply_mask(). */
+ * close_code_is_valid(), apply_mask(), mask_in_place(). */
 #ifndef PN_PYTHON_WEBSOCKET_H
 #define PN_PYTHON_WEBSOCKET_H
 

@@ -1,0 +1,63 @@
+/* Messages of the kinds that Python decides on, and asks that must fail. */
+#include "python/mailbox.h"
+#include "python/payload.h"
+
+PyObject *
+pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"kind",   "target", "payload", "command",
+                            "source", "id",     NULL};
+    MailboxObject *self = (MailboxObject *)op;
+    unsigned char kind;
+    unsigned long long target, source = self->number, id = 0;
+    PyObject *payload, *command = NULL;
+    pn_envelope env = {0};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "bKS|U$KK:post", names,
+                                     &kind, &target, &payload, &command,
+                                     &source, &id) ||
+        pn_mailbox_check(self) < 0)
+        return NULL;
+    if (command != NULL && pn_mailbox_set_text(&env.command, &env.command_size,
+                                               command, "command") < 0)
+        return NULL;
+    pn_peer *peer = pn_mailbox_way(self, target);
+    if (peer == NULL || peer->lost)
+        Py_RETURN_FALSE;
+    env.kind = kind;
+    env.target = target;
+    env.source = source;
+    env.id = id;
+    if (pn_mailbox_put(self, peer, &env, pn_payload_of(payload)) < 0)
+        return NULL;
+    Py_RETURN_TRUE;
+}
+
+PyObject *
+pn_mailbox_fail(PyObject *op, PyObject *args)
+{
+    MailboxObject *self = (MailboxObject *)op;
+    PyObject *number, *make;
+    if (!PyArg_ParseTuple(args, "OO:fail", &number, &make))
+        return NULL;
+    bool all = number == Py_None;
+    uint64_t target = all ? 0 : PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_ssize_t count = 0;
+    pn_waiter *list = pn_pending_take_target(&self->pending, target, all);
+    while (list != NULL) {
+        pn_waiter *waiter = list;
+        list = waiter->next;
+        PyObject *future = waiter->object;
+        pn_pending_recycle(&self->pending, waiter);
+        PyObject *error = PyObject_CallNoArgs(make);
+        if (error != NULL)
+            pn_mailbox_resolve(self, future, true, error);
+        else
+            pn_mailbox_report(self);
+        Py_XDECREF(error);
+        Py_DECREF(future);
+        count++;
+    }
+    return PyLong_FromSsize_t(count);
+}
