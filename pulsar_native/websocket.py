@@ -24,7 +24,7 @@ from os import urandom
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from ._native import CLOSE_CODES, Frame, apply_mask
+from ._native import CLOSE_CODES, Frame, apply_mask, mask_in_place
 from .exceptions import ProtocolError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "apply_mask",
     "frame_parser",
     "get_version",
+    "mask_in_place",
     "parse_close",
     "websocket_key",
 ]

@@ -28,6 +28,7 @@ from pulsar_native.websocket import (
     apply_mask,
     frame_parser,
     get_version,
+    mask_in_place,
     parse_close,
     websocket_key,
 )
@@ -623,6 +624,18 @@ def test_apply_mask_is_the_masking_of_the_rfc():
     assert apply_mask(bytearray(b"ab"), memoryview(KEY)) == mask(b"ab", KEY)
     with pytest.raises(ValueError, match="4 bytes"):
         apply_mask(b"", b"abc")
+
+
+def test_mask_in_place_masks_what_can_be_written():
+    data = bytearray(range(256)) * 3
+    mask_in_place(data, KEY)
+    assert data == mask(bytes(range(256)) * 3, KEY)
+    mask_in_place(memoryview(data)[1:], b"abcd")
+    assert data[1:] == mask(mask(bytes(range(256)) * 3, KEY)[1:], b"abcd")
+    with pytest.raises(BufferError):
+        mask_in_place(b"abc", KEY)
+    with pytest.raises(ValueError, match="4 bytes"):
+        mask_in_place(data, b"")
 
 
 def test_websocket_key_is_sixteen_random_bytes():
