@@ -331,19 +331,34 @@ def _tracked(
     """A reducer of objects that have a name; *make* tells how to make one."""
 
     def reduce(_: ByValuePickler, obj: Any) -> Any:
-        name = getattr(obj, "__qualname__", None) or obj.__name__
-        module = obj.__module__
-        if (
-            known.ident(obj) is None
-            and isinstance(module, str)
-            and is_importable(module)
-            and look_up(sys.modules[module], name) is obj
-        ):
+        if known.ident(obj) is None and _has_importable_name(obj):
             return NotImplemented
         ident = known.identify(obj, None)
         return there.make_tracked, (ident, make(obj), ())
 
     return reduce
+
+
+def _has_importable_name(obj: Any) -> bool:
+    name = getattr(obj, "__qualname__", None) or obj.__name__
+    module = obj.__module__
+    return (
+        isinstance(module, str)
+        and is_importable(module)
+        and look_up(sys.modules[module], name) is obj
+    )
+
+
+def _reduce_type_alias(_: ByValuePickler, alias: Any) -> Any:
+    if _has_importable_name(alias):
+        return NotImplemented
+    make: Any = type(alias)  # it takes its type parameters by keyword only
+    name, value, params = (
+        alias.__name__,
+        alias.__value__,
+        alias.__type_params__,
+    )
+    return functools.partial(make, name, value, type_params=params), ()
 
 
 def _remake_variable(variable: Any) -> Callable[..., Any]:
@@ -440,3 +455,5 @@ _REDUCERS |= {
     weakref.WeakKeyDictionary: _reduce_weak_dict,
     weakref.WeakValueDictionary: _reduce_weak_dict,
 }
+if sys.version_info >= (3, 12):
+    _REDUCERS[typing.TypeAliasType] = _reduce_type_alias

@@ -353,6 +353,25 @@ def test_a_result_that_cannot_be_pickled_is_the_reply(
     assert worker(int) == 0
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="syntax of 3.12")
+def test_type_parameters_arrive(worker: Worker) -> None:
+    names: dict[str, Any] = {"__name__": "pn_typed"}
+    source = (
+        "type Many[T] = list[T]\n"
+        "def one[T](value: T) -> Many[T]: return [value]\n"
+        "class Holder[T]:\n"
+        "    def get(self, value: T) -> T: return value\n"
+    )
+    exec(source, names)
+    one, holder = names["one"], names["Holder"]
+    assert worker(one, 3) == [3]
+    assert worker(lambda: holder[int]().get(4)) == 4
+    params = worker(
+        lambda f, c: f.__type_params__ + c.__type_params__, one, holder
+    )
+    assert params == one.__type_params__ + holder.__type_params__
+
+
 def test_recursive_values_arrive(worker: Worker) -> None:
     value: list[Any] = [1]
     value.append(value)
