@@ -133,7 +133,7 @@ pn_frame_encode_header(uint8_t *out, const pn_frame *frame)
     uint8_t shortest = extended == 0   ? (uint8_t)frame->length
                        : extended == 2 ? LENGTH_16
                                        : LENGTH_64;
-    out[0] = (uint8_t)((frame->final ? FINAL : 0) | frame->rsv << 4 |
+    out[0] = (uint8_t)((frame->final ? FINAL : 0) | (unsigned)frame->rsv << 4 |
                        frame->opcode);
     out[1] = (uint8_t)((frame->masked ? MASKED : 0) | shortest);
     store_be(out + 2, frame->length, extended);
