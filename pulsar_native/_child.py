@@ -108,7 +108,10 @@ class ProcessActor(Actor):
         self.number, self.age = facts["number"], facts["age"]
         self.mailbox.become(self.number)
         self.logger = logging.getLogger(f"pulsar_native.{self.name}")
-        self.cfg = Config(**facts["settings"])
+        self.cfg = cfg = Config(**facts["settings"])
+        self.mailbox.limit(
+            cfg.message_bytes, cfg.outbox_messages, cfg.outbox_bytes
+        )
         self._arbiter = facts["arbiter"]
         self.monitor = ActorProxy("arbiter", "arbiter", self._arbiter)
         self._known = {

@@ -17,10 +17,15 @@ typedef struct pn_assembly {
 void
 pn_inbox_init(pn_inbox *inbox, size_t message_limit)
 {
+    *inbox = (pn_inbox){0};
+    pn_inbox_limit(inbox, message_limit);
+}
+
+void
+pn_inbox_limit(pn_inbox *inbox, size_t message_limit)
+{
     bool over = message_limit > PN_INBOX_LIMIT_MAX;
-    *inbox = (pn_inbox){
-        .message_limit = over ? PN_INBOX_LIMIT_MAX : message_limit,
-    };
+    inbox->message_limit = over ? PN_INBOX_LIMIT_MAX : message_limit;
 }
 
 static void

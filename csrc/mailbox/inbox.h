@@ -55,6 +55,9 @@ pn_inbox_held_limit(const pn_inbox *inbox)
 }
 
 void pn_inbox_init(pn_inbox *inbox, size_t message_limit);
+
+/* Replace the limit; messages that have begun to come may go on. */
+void pn_inbox_limit(pn_inbox *inbox, size_t message_limit);
 void pn_inbox_free(pn_inbox *inbox);
 
 /* The next frame, borrowed until the following call, and only until then if

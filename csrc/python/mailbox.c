@@ -372,6 +372,9 @@ static PyMethodDef mailbox_methods[] = {
            "attach(loop)\n--\n\nBe called by this running loop."),
     METHOD("become", mailbox_become, METH_O,
            "become(number)\n--\n\nTake the number that the arbiter gave."),
+    METHOD("limit", pn_mailbox_limit, METH_VARARGS,
+           "limit(message_bytes, outbox_messages, outbox_bytes)\n--\n\n"
+           "Replace the limits, of its links too."),
     METHOD("hold", mailbox_hold, METH_NOARGS,
            "hold()\n--\n\nHandle nothing more until attach."),
     METHOD("connect", pn_mailbox_connect, METH_VARARGS | METH_KEYWORDS,

@@ -111,6 +111,7 @@ void pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status);
 /* Methods. */
 PyObject *pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs);
 PyObject *pn_mailbox_disconnect(PyObject *op, PyObject *number);
+PyObject *pn_mailbox_limit(PyObject *op, PyObject *args);
 PyObject *pn_mailbox_link_pair(PyObject *module, PyObject *unused);
 
 /* Close every link without a byte and free what the engine holds. */

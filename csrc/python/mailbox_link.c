@@ -271,6 +271,28 @@ pn_mailbox_link_pair(PyObject *module, PyObject *unused)
     return Py_BuildValue("ii", fds[0], fds[1]);
 }
 
+/* The limits that the spec tells: for the links that stand already too. */
+PyObject *
+pn_mailbox_limit(PyObject *op, PyObject *args)
+{
+    MailboxObject *self = (MailboxObject *)op;
+    Py_ssize_t message_bytes, outbox_messages, outbox_bytes;
+    if (!PyArg_ParseTuple(args, "nnn:limit", &message_bytes, &outbox_messages,
+                          &outbox_bytes) ||
+        pn_mailbox_check(self) < 0)
+        return NULL;
+    self->limits = (pn_link_limits){
+        .message_bytes = (size_t)message_bytes,
+        .outbox_messages = (size_t)outbox_messages,
+        .outbox_bytes = (size_t)outbox_bytes,
+    };
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while ((entry = pn_map_next(&self->peers, &cursor)) != NULL)
+        pn_link_limit(&((pn_peer *)entry->value)->link, &self->limits);
+    Py_RETURN_NONE;
+}
+
 PyObject *
 pn_mailbox_disconnect(PyObject *op, PyObject *number)
 {

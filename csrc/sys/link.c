@@ -59,6 +59,14 @@ pn_link_init(pn_link *link, int fd, const pn_link_limits *limits)
 }
 
 void
+pn_link_limit(pn_link *link, const pn_link_limits *limits)
+{
+    pn_inbox_limit(&link->in, limits->message_bytes);
+    link->out.message_limit = limits->outbox_messages;
+    link->out.byte_limit = limits->outbox_bytes;
+}
+
+void
 pn_link_close(pn_link *link)
 {
     if (link->fd >= 0)

@@ -42,6 +42,9 @@ int pn_link_pair(int fds[2]);
 /* Take fd over, whatever the result: on failure it is closed. 0 or -errno. */
 int pn_link_init(pn_link *link, int fd, const pn_link_limits *limits);
 
+/* Replace the limits: for what begins to come or is put from now on. */
+void pn_link_limit(pn_link *link, const pn_link_limits *limits);
+
 /* Close the descriptor and free both boxes: parts, messages and slices
  * borrowed from them end. Twice is once. */
 void pn_link_close(pn_link *link);
