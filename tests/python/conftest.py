@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,3 +20,11 @@ def pytest_report_header() -> str:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # By name, so that a test alone sees what it saw among the others.
     random.seed(f"{SEED} {item.nodeid}")
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fails if a test leaves processes, zombies or descriptors."""
+    import actors_help
+
+    yield from actors_help.leftovers()
