@@ -154,7 +154,7 @@ class Actor(EventHandler):
     # --- messages ---
 
     def send(
-        self, target: Any, command: str | Command[..., Any], *args: Any,
+        self, target: Any, command: str | Command[..., Any], /, *args: Any,
         **kwargs: Any,
     ) -> asyncio.Future[Any]:
         """As the function ``send``, from this actor."""
@@ -414,7 +414,7 @@ class Actor(EventHandler):
             self._executor.shutdown(wait=False, cancel_futures=True)
 
     def send_threadsafe(
-        self, target: Any, command: str | Command[..., Any], *args: Any,
+        self, target: Any, command: str | Command[..., Any], /, *args: Any,
         **kwargs: Any,
     ) -> Future[Any]:
         """``send`` from any thread; the concurrent future is its reply."""

@@ -200,8 +200,9 @@ class _Importer:
         self.__module__ = module
         self.__qualname__ = self.__name__ = name
 
-    def __call__(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        _shipped.discard(self.name)
+    def __call__(
+        self, request: Request, /, *args: Any, **kwargs: Any
+    ) -> Any:
         importlib.import_module(self.__module__)
         found = table.get(self.name)
         if found is None or found.function is self:
@@ -242,7 +243,11 @@ async def info(request: Request) -> dict[str, Any] | None:
 
 @_builtin()
 def run(
-    request: Request, function: Callable[..., Any], *args: Any, **kwargs: Any
+    request: Request,
+    function: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     """Call ``function(actor, *args, **kwargs)``; await what it gives."""
     return function(request.actor, *args, **kwargs)
@@ -263,7 +268,7 @@ def notify(request: Request, info: dict[str, Any]) -> float:
 
 
 @_builtin()
-def spawn(request: Request, **params: Any) -> Any:
+def spawn(request: Request, /, **params: Any) -> Any:
     """Spawn an actor; answer with its proxy after the handshake."""
     return request.actor.spawn(**params)
 
