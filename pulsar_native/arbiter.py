@@ -340,7 +340,12 @@ class Arbiter(Actor):
                 os.close(facts[1])
             return
         if what == "started":
-            child.pid, child._pidfd = facts
+            pid, child._pidfd = facts
+            if child.pid not in (None, pid):
+                child._reason = f"hello came from process {child.pid}", None
+            child.pid = pid
+            if child._reason is not None:
+                child.kill()
         elif what == "failed":
             child._reason = f"fork failed: {os.strerror(facts[0])}", None
             self._end(child)
@@ -461,7 +466,9 @@ class Arbiter(Actor):
             self._on_log(payload)
 
     def _on_hello(self, child: ActorProxyMonitor, pid: int) -> None:
-        if child.pid is not None and child.pid != pid:
+        if child.pid is None:
+            child.pid = pid  # the fork server's report is still to come
+        elif child.pid != pid:
             child._reason = f"hello came from process {pid}", None
             child.kill()
 

@@ -113,6 +113,7 @@ def command(
         if not callable(function):
             raise TypeError(f"a command must be callable, not {function!r}")
         made = Command(function.__name__.lower(), function, ack)
+        _shipped.discard(made.name)
         return _add(made)
 
     return register
@@ -170,13 +171,13 @@ def load(data: bytes) -> None:
         known = table.get(name)
         if known is not None and name not in _shipped:
             continue
-        _shipped.add(name)
         function = (
             _Importer(name, source)
             if isinstance(source, str)
             else _unpickled(name, source)
         )
         if function is not None:
+            _shipped.add(name)
             _add(Command(name, function, ack))
 
 

@@ -131,6 +131,8 @@ static int
 put_control(pn_outbox *outbox, const pn_envelope *env, const pn_ref *payload)
 {
     size_t size = head_room(env) + payload->size;
+    if (pn_buffer_size(&outbox->control) > outbox->byte_limit)
+        return PN_EFULL;
     int err = pn_buffer_reserve(&outbox->control, size);
     if (err == PN_OK)
         append_message(&outbox->control, env, payload);

@@ -65,7 +65,8 @@ bool pn_outbox_full(const pn_outbox *outbox);
  * count. On PN_OK the payload belongs to the outbox, and *payload is empty; on
  * failure nothing has changed. The envelope's texts are copied. PN_ENOMEM, or
  * PN_ETOOBIG where a text is over its limit or the payload of a control
- * message over PN_CHUNK: the peer would close the link. */
+ * message over PN_CHUNK: the peer would close the link. PN_EFULL where more
+ * control than byte_limit waits: the peer does not read. */
 int pn_outbox_put(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload);
 
 /* Queue one encoded frame of somebody else's (a relay), copying it: size is

@@ -41,7 +41,7 @@ drain_inbox(MailboxObject *self, pn_peer *peer, int64_t deadline)
         err = pn_mailbox_receive(self, peer, &part);
         if (err < 0 || peer->lost)
             return err;
-        if (self->held || pn_clock_now() > deadline) {
+        if (self->held || PyErr_Occurred() || pn_clock_now() > deadline) {
             peer->unread = true;
             return PN_OK;
         }
@@ -157,7 +157,7 @@ read_unread(MailboxObject *self, int64_t deadline)
             unread[count++] = peer;
     }
     for (size_t i = 0; i < count && !self->closed; i++) {
-        if (!unread[i]->lost)
+        if (!unread[i]->lost && !PyErr_Occurred())
             read_peer(self, unread[i], deadline);
     }
 }
@@ -175,6 +175,24 @@ any_unread(const MailboxObject *self)
     return false;
 }
 
+/* Do what is left for other turns; None, or NULL if a command raised what is
+ * to end the program's loop. */
+static PyObject *
+finish_batch(MailboxObject *self)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    leave_dispatch(self);
+    self->turn_began = 0;
+    if (!self->closed && !self->held && any_unread(self) &&
+        pn_mailbox_request_turn(self) < 0)
+        pn_mailbox_report(self);
+    if (type == NULL)
+        Py_RETURN_NONE;
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+}
+
 PyObject *
 pn_mailbox_end_turn(PyObject *op, PyObject *unused)
 {
@@ -185,18 +203,14 @@ pn_mailbox_end_turn(PyObject *op, PyObject *unused)
     if (self->closed || self->busy)
         Py_RETURN_NONE;
     pn_mailbox_flush_dirty(self);
-    if (any_unread(self)) {
-        int64_t deadline = pn_clock_now() + BATCH_NS;
-        self->busy = true;
-        read_local(self, deadline);
+    if (self->closed || !any_unread(self))
+        Py_RETURN_NONE;
+    int64_t deadline = pn_clock_now() + BATCH_NS;
+    self->busy = true;
+    read_local(self, deadline);
+    if (!PyErr_Occurred())
         read_unread(self, deadline);
-        leave_dispatch(self);
-    }
-    if (!self->closed && any_unread(self) && pn_mailbox_request_turn(self) < 0)
-        return NULL;
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return finish_batch(self);
 }
 
 static void
@@ -207,7 +221,7 @@ handle_events(MailboxObject *self, const pn_poll_event *events, int count)
         pn_peer *peer = events[i].owner;
         if (events[i].writable && !peer->lost)
             pn_mailbox_flush_peer(self, peer);
-        if (events[i].readable && !peer->lost)
+        if (events[i].readable && !peer->lost && !PyErr_Occurred())
             read_peer(self, peer, deadline);
     }
 }
@@ -226,13 +240,7 @@ pn_mailbox_on_ready(PyObject *op, PyObject *unused)
     self->busy = true;
     self->flushed_at = pn_clock_now();
     handle_events(self, events, count);
-    leave_dispatch(self);
-    self->turn_began = 0;
-    if (PyErr_Occurred())
-        return NULL;
-    if (!self->closed && any_unread(self) && pn_mailbox_request_turn(self) < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return finish_batch(self);
 }
 
 PyObject *

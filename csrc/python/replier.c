@@ -60,8 +60,8 @@ replier_call(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTuple(args, "O:Replier", &task))
         return NULL;
     MailboxObject *mailbox = self->mailbox;
-    if (mailbox == NULL)
-        Py_RETURN_NONE;
+    if (mailbox == NULL || mailbox->tasks == NULL)
+        Py_RETURN_NONE; /* being collected */
     Py_INCREF(mailbox);
     int err = PySet_Discard(mailbox->tasks, task) < 0
                   ? -1
