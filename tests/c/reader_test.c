@@ -150,6 +150,37 @@ test_masks_must_be_as_agreed(void)
     CHECK_STREAM(false, "\x82\x00\x82\xff", "20:;", PN_EPROTO);
 }
 
+/* A wrong mask bit is the first fault, however the bytes come. */
+static void
+test_mask_is_judged_before_the_length(void)
+{
+    static const uint8_t bytes[10] = {0x82, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0xff, 0xff};
+    session whole, pieces;
+    start(&whole, false, 1000, 1000);
+    feed(&whole, bytes, sizeof bytes);
+    start(&pieces, false, 1000, 1000);
+    feed(&pieces, bytes, 1);
+    feed(&pieces, bytes + 1, 1);
+    CHECK_INT(whole.status, PN_EPROTO);
+    CHECK_INT(pieces.status, PN_EPROTO);
+    CHECK(strcmp(whole.reader.fault, pieces.reader.fault) == 0);
+    finish(&whole);
+    finish(&pieces);
+}
+
+static void
+test_caller_may_fail_the_reader(void)
+{
+    session s;
+    start(&s, false, 1000, 1000);
+    CHECK_INT(pn_reader_fail(&s.reader, PN_ECLOSED, "gone"), PN_ECLOSED);
+    feed(&s, (const uint8_t *)"\x82\x00", 2);
+    CHECK_INT(s.status, PN_ECLOSED);
+    CHECK_INT(s.frames, 0);
+    finish(&s);
+}
+
 static void
 test_wrong_headers_are_refused_after_right_frames(void)
 {
@@ -426,6 +457,8 @@ main(void)
     RUN(test_examples_of_the_rfc);
     RUN(test_empty_frames_are_frames);
     RUN(test_masks_must_be_as_agreed);
+    RUN(test_mask_is_judged_before_the_length);
+    RUN(test_caller_may_fail_the_reader);
     RUN(test_wrong_headers_are_refused_after_right_frames);
     RUN(test_fragments_come_in_order);
     RUN(test_text_fails_at_its_first_wrong_byte);
