@@ -160,13 +160,13 @@ static PyMemberDef frameparser_members[] = {
 PyDoc_STRVAR(
     frameparser_doc,
     "FrameParser(kind=0, extensions=None, protocols=None, *,\n"
-    "            max_payload=67108864, max_message=None)\n--\n\n"
+    "            max_payload=None, max_message=None)\n--\n\n"
     "Both directions of a WebSocket's frames (RFC 6455), without I/O.\n\n"
     "*kind* is 0 for a server (masked frames come, plain ones go), 1 for a\n"
     "client (the reverse), 2 plain both ways, 3 masked both ways.\n"
     "*extensions* and *protocols* are kept as attributes. *max_payload* and\n"
-    "*max_message* limit what is accepted, in bytes, for one data frame and\n"
-    "for all frames of one message (as max_payload if None).\n\n"
+    "*max_message* limit what is accepted, in bytes, for one data frame (64\n"
+    "MiB if None) and for all frames of one message (as max_payload).\n\n"
     "The rules of RFC 6455 hold: reserved bits and opcodes, wrong masks,\n"
     "lengths not in their shortest form, fragments out of order, broken\n"
     "control and close frames and text that is not UTF-8 are refused, the\n"
