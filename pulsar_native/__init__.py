@@ -1,16 +1,16 @@
 """Actors for asyncio programs, with a core in C.
 
-    import asyncio, pulsar_native as pn
+import asyncio, pulsar_native as pn
 
-    @pn.command()
-    def add(request, a, b):
-        return a + b
+@pn.command()
+def add(request, a, b):
+    return a + b
 
-    async def main():
-        worker = await pn.spawn(name="adder")
-        print(await pn.send(worker, "add", 1, 2))
+async def main():
+    worker = await pn.spawn(name="adder")
+    print(await pn.send(worker, "add", 1, 2))
 
-    asyncio.run(main())
+asyncio.run(main())
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ._context import get_actor
-from ._native import current_mailbox
+from ._native import Request, current_mailbox
 from .actor import Actor, is_actor
 from .arbiter import (
     Arbiter,
@@ -77,6 +77,7 @@ __all__ = [
     "PulsarException",
     "RemoteError",
     "RemoteTraceback",
+    "Request",
     "arbiter",
     "command",
     "get_actor",
@@ -151,4 +152,3 @@ def send_threadsafe(
     if actor is None or actor.stopped():
         raise RuntimeError("no actor runs in this process")
     return actor.send_threadsafe(target, command, *args, **kwargs)
-

@@ -24,6 +24,7 @@ from ._port import (
     KIND_STOP,
     dump_down,
 )
+from ._selector import SpinningSelector
 from .actor import Actor
 from .commands import latest_serial
 from .consts import ACTOR_STATES
@@ -114,9 +115,7 @@ class ProcessActor(Actor):
         )
         self._arbiter = facts["arbiter"]
         self.monitor = ActorProxy("arbiter", "arbiter", self._arbiter)
-        self._known = {
-            self.number: self.proxy, self._arbiter: self.monitor
-        }
+        self._known = {self.number: self.proxy, self._arbiter: self.monitor}
         self._port.names.clear()
         self._port.names.update(
             {
@@ -215,9 +214,7 @@ class ProcessActor(Actor):
         make = functools.partial(ActorDown, self.aid, "it asked and stopped")
         self.mailbox.fail(None, make)
         words = dump_down(self._down_reason, self.exit_code, None)
-        self.mailbox.post(
-            KIND_DOWN, self._arbiter, words, id=self.number
-        )
+        self.mailbox.post(KIND_DOWN, self._arbiter, words, id=self.number)
         deadline = time.monotonic() + _LAST_WORDS
         while not self.mailbox.flush() and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
@@ -244,13 +241,20 @@ def _exit_code(error: BaseException) -> int:
     return code if isinstance(code, int) else 1
 
 
+def _new_loop(actor: ProcessActor) -> asyncio.AbstractEventLoop:
+    """The actor's own loop: the stock one, which spins before it sleeps."""
+    loop = asyncio.SelectorEventLoop(SpinningSelector(actor.cfg.spin))
+    actor._loop = loop
+    _context.set_loop_actor(loop, actor)
+    asyncio.set_event_loop(loop)
+    return loop
+
+
 def _run_loop(actor: ProcessActor, pidfd: int) -> None:
     """Run the loop until the actor has stopped; what BaseExceptions leave
     the loop (KeyboardInterrupt and SystemExit do) stop the actor."""
     loop = actor._loop
-    main = loop.create_task(
-        actor.live(pidfd), context=actor._context.copy()
-    )
+    main = loop.create_task(actor.live(pidfd), context=actor._context.copy())
     while not main.done():
         try:
             loop.run_until_complete(main)
@@ -302,10 +306,6 @@ def main(link_fd: int, arbiter_pidfd: int) -> int:
     payload = actor.wait_for_spec(link_fd)
     if payload is None:
         return 1
-    loop = asyncio.new_event_loop()
-    actor._loop = loop
-    _context.set_loop_actor(loop, actor)
-    asyncio.set_event_loop(loop)
     try:
         _become(actor, payload)
     except BaseException as error:
@@ -313,11 +313,13 @@ def main(link_fd: int, arbiter_pidfd: int) -> int:
         actor.mailbox.post(
             KIND_DOWN,
             actor._arbiter,
-            dump_down(f"its spec is of no use: {_describe(error)}\n{text}",
-                      1, None),
+            dump_down(
+                f"its spec is of no use: {_describe(error)}\n{text}", 1, None
+            ),
             id=actor.number,
         )
         return 1
+    loop = _new_loop(actor)
     loop.set_debug(actor.cfg.debug)
     loop.set_exception_handler(
         functools.partial(_logging.on_loop_error, actor)

@@ -63,9 +63,7 @@ class ShippingHandler(logging.Handler):
                 self.dropped += 1
                 self._waiting.popleft()
             else:
-                mailbox.post(
-                    KIND_LOG, self._arbiter, self._waiting.popleft()
-                )
+                mailbox.post(KIND_LOG, self._arbiter, self._waiting.popleft())
 
     def _dump(self, record: logging.LogRecord) -> bytes:
         """The record as a plain dict: text where it cannot be pickled."""

@@ -42,9 +42,7 @@ _NO_EXIT_CODE = -(2**31)
 logger = logging.getLogger("pulsar_native.mailbox")
 
 
-def dump_down(
-    reason: str, exit_code: int | None, signal: int | None
-) -> bytes:
+def dump_down(reason: str, exit_code: int | None, signal: int | None) -> bytes:
     """The payload that tells of an actor's end; never pickle."""
     code = _NO_EXIT_CODE if exit_code is None else exit_code
     return _DOWN.pack(code, signal or 0) + reason.encode(errors="replace")

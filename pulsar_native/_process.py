@@ -29,7 +29,12 @@ class Exit:
     __slots__ = ("code", "core", "maxrss", "signal", "stime", "utime")
 
     def __init__(
-        self, code: int, signal: int, core: bool, utime: int, stime: int,
+        self,
+        code: int,
+        signal: int,
+        core: bool,
+        utime: int,
+        stime: int,
         maxrss: int,
     ) -> None:
         self.code = None if signal else code
@@ -111,9 +116,22 @@ class ActorProxyMonitor(ActorProxy):
     """
 
     __slots__ = (
-        "_arbiter", "_errors", "_exit", "_future", "_link_lost", "_pidfd",
-        "_reason", "_started", "_timers", "_unique", "cfg", "info",
-        "notified", "pid", "spawning_start", "stopping_start",
+        "_arbiter",
+        "_errors",
+        "_exit",
+        "_future",
+        "_link_lost",
+        "_pidfd",
+        "_reason",
+        "_started",
+        "_timers",
+        "_unique",
+        "cfg",
+        "info",
+        "notified",
+        "pid",
+        "spawning_start",
+        "stopping_start",
     )
 
     def __init__(

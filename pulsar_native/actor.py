@@ -154,7 +154,11 @@ class Actor(EventHandler):
     # --- messages ---
 
     def send(
-        self, target: Any, command: str | Command[..., Any], /, *args: Any,
+        self,
+        target: Any,
+        command: str | Command[..., Any],
+        /,
+        *args: Any,
         **kwargs: Any,
     ) -> asyncio.Future[Any]:
         """As the function ``send``, from this actor."""
@@ -219,8 +223,9 @@ class Actor(EventHandler):
     def _notified(
         self, caller: ActorProxy, info: dict[str, Any], now: float
     ) -> None:
-        self.logger.warning("%r notifies %r, which does not manage it",
-                            caller, self)
+        self.logger.warning(
+            "%r notifies %r, which does not manage it", caller, self
+        )
 
     # --- life ---
 
@@ -276,16 +281,15 @@ class Actor(EventHandler):
         except TimeoutError:
             self.logger.warning(
                 "%r: stopping hooks took longer than %s s",
-                self, self.cfg.exit_timeout,
+                self,
+                self.cfg.exit_timeout,
             )
 
     def _create_task(
         self, coroutine: Coroutine[Any, Any, T]
     ) -> asyncio.Task[T]:
         """A task in this actor's context, kept until it is done."""
-        task = self._loop.create_task(
-            coroutine, context=self._context.copy()
-        )
+        task = self._loop.create_task(coroutine, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -414,7 +418,11 @@ class Actor(EventHandler):
             self._executor.shutdown(wait=False, cancel_futures=True)
 
     def send_threadsafe(
-        self, target: Any, command: str | Command[..., Any], /, *args: Any,
+        self,
+        target: Any,
+        command: str | Command[..., Any],
+        /,
+        *args: Any,
         **kwargs: Any,
     ) -> Future[Any]:
         """``send`` from any thread; the concurrent future is its reply."""
@@ -482,4 +490,3 @@ def exit_code_of(exc: BaseException) -> int:
         return exc.code if isinstance(exc.code, int) else 1
     code = getattr(exc, "exit_code", 1)
     return code if isinstance(code, int) else 1
-

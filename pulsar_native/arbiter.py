@@ -611,9 +611,7 @@ class Arbiter(Actor):
         self.mailbox.fail(None, make)
         self.mailbox.close()
         self._close_executor()
-        self.state = (
-            ACTOR_STATES.TERMINATE if left else ACTOR_STATES.CLOSE
-        )
+        self.state = ACTOR_STATES.TERMINATE if left else ACTOR_STATES.CLOSE
         _living.discard(self)
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
@@ -727,8 +725,7 @@ def use_actor() -> Actor:
             _native.current.set(actor.mailbox)  # found faster next time
             return actor
         raise RuntimeError(
-            "this thread is not that of the actor's loop: use "
-            "send_threadsafe"
+            "this thread is not that of the actor's loop: use send_threadsafe"
         )
     loop = _context.running_loop()
     if loop is None:

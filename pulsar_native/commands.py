@@ -201,9 +201,7 @@ class _Importer:
         self.__module__ = module
         self.__qualname__ = self.__name__ = name
 
-    def __call__(
-        self, request: Request, /, *args: Any, **kwargs: Any
-    ) -> Any:
+    def __call__(self, request: Request, /, *args: Any, **kwargs: Any) -> Any:
         importlib.import_module(self.__module__)
         found = table.get(self.name)
         if found is None or found.function is self:
@@ -275,9 +273,7 @@ def spawn(request: Request, /, **params: Any) -> Any:
 
 
 @_builtin()
-def config(
-    request: Request, action: str, name: str, *values: Any
-) -> Any:
+def config(request: Request, action: str, name: str, *values: Any) -> Any:
     """``config('get', name)`` or ``config('set', name, value)``."""
     cfg = request.actor.cfg
     if action.lower() == "get" and not values:
@@ -289,4 +285,3 @@ def config(
         f"config takes ('get', name) or ('set', name, value), not "
         f"{(action, name, *values)!r}"
     )
-

@@ -8,6 +8,7 @@
 #include "python/proxy.h"
 #include "python/replier.h"
 #include "python/request.h"
+#include "python/spinner.h"
 #include "python/state.h"
 #include "python/websocket.h"
 
@@ -40,9 +41,9 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver,  pn_add_forkchannel, pn_add_command, pn_add_proxy,
-    pn_add_request,     pn_add_replier,     pn_add_mailbox, pn_add_frame,
-    pn_add_frameparser, pn_add_websocket,   NULL,
+    pn_add_forkserver, pn_add_forkchannel, pn_add_command,   pn_add_proxy,
+    pn_add_request,    pn_add_replier,     pn_add_mailbox,   pn_add_spinner,
+    pn_add_frame,      pn_add_frameparser, pn_add_websocket, NULL,
 };
 
 /* Names of methods that are called often. */

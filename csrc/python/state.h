@@ -31,6 +31,7 @@ typedef struct {
     PyObject *command_type;     /* type BaseCommand */
     PyObject *request_type;     /* type Request */
     PyObject *replier_type;     /* type Replier */
+    PyObject *spinner_type;     /* type Spinner */
     PyObject *mailbox_type;     /* type Mailbox */
     PyObject *frame;            /* type Frame */
     PyObject *frameparser;      /* type FrameParser */

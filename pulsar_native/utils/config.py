@@ -17,6 +17,12 @@ def _seconds(name: str, value: Any) -> float:
     return value
 
 
+def _spin(name: str, value: Any) -> float:
+    if _seconds(name, value) > 0.01:
+        raise ValueError(f"{name} must be at most 0.01 s, not {value!r}")
+    return float(value)
+
+
 def _positive(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {value!r}")
@@ -33,9 +39,7 @@ def _kind(name: str, value: Any) -> str:
 
 def _logging(name: str, value: Any) -> str:
     if value not in ("arbiter", "local"):
-        raise ValueError(
-            f"{name} must be 'arbiter' or 'local', not {value!r}"
-        )
+        raise ValueError(f"{name} must be 'arbiter' or 'local', not {value!r}")
     return str(value)
 
 
@@ -65,6 +69,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "message_bytes": (2**30, _positive),
     "outbox_messages": (100_000, _positive),
     "outbox_bytes": (2**26, _positive),
+    "spin": (0.00005, _spin),
     "debug": (False, _flag),
 }
 
@@ -84,6 +89,8 @@ class Config:
     message_bytes      2**30    largest message that is sent or taken
     outbox_messages    100000   messages that may wait for one target, and
     outbox_bytes       2**26    their bytes; beyond, asks fail
+    spin               0.00005  seconds that an actor's loop looks for the
+                                next message before it sleeps; 0: none
     debug              False    debug mode of an actor's event loop
     """
 

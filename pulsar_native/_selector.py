@@ -1,0 +1,49 @@
+"""The selector of an actor's loop: looks a moment longer before it sleeps."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import selectors
+
+from ._native import Spinner
+
+__all__ = ["SpinningSelector", "spin_page", "usable_processors"]
+
+# Shared by the fork server and its children: made before the first fork.
+spin_page = mmap.mmap(-1, mmap.PAGESIZE)
+
+
+class SpinningSelector(selectors.EpollSelector):
+    """epoll, preceded by at most *seconds* of looking without sleeping."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._spinner = Spinner(
+            self.fileno(), spin_page, usable_processors(), seconds
+        )
+
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        """As EpollSelector.select."""
+        if timeout is not None and timeout <= 0:
+            return super().select(timeout)
+        if self._spinner.wait(timeout):
+            return super().select(0)
+        ready = super().select(timeout)
+        self._spinner.woke()
+        return ready
+
+
+def usable_processors() -> int:
+    """Processors by affinity, and by the quota of the control group."""
+    count = len(os.sched_getaffinity(0))
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return count
+    if quota == "max":
+        return count
+    return max(1, min(count, int(quota) // int(period)))
