@@ -95,16 +95,21 @@ __all__ = [
 def spawn(**params: Any) -> asyncio.Future[Any]:
     """Start an actor; the future is its proxy, after its handshake.
 
-    *name* is unique among the arbiter's living actors; *aid* may be chosen;
-    hooks (``start``, ``stopping``, ``periodic_task``, ``on_info``,
-    ``on_params``) are a callable or a list of them; names of settings set
-    them; *extra* is a dict; the rest become attributes of the actor.
+    *name*, 1 to 255 bytes of text, is unique among the arbiter's living
+    actors; *aid* may be chosen; hooks (``start``, ``stopping``,
+    ``periodic_task``, ``on_info``, ``on_params``) are a callable or a list of
+    them; names of settings set them; *extra* is a dict; the rest become
+    attributes of the actor, and should not be names that an Actor has.
 
-    Raises at once: RuntimeError without a running loop, NameTaken,
-    ValueError for an unknown kind or a setting that cannot be. The future
-    fails with ActorStartError if the actor ends before its handshake or has
-    not made it within ``spawn_timeout`` seconds, and with what pickling
-    raised if a parameter cannot be pickled.
+    In the arbiter's process the future has the attribute ``aid``. In another
+    actor the arbiter is asked, and the new actor belongs to the arbiter.
+
+    Raises at once: RuntimeError without a running loop, off its thread or
+    when the arbiter stops; NameTaken; ValueError or TypeError for a kind,
+    name or setting that cannot be (where the arbiter is asked, the future
+    fails with them). The future fails with ActorStartError if the actor ends
+    before its handshake, its ``start`` raises, or ``spawn_timeout`` seconds
+    pass; and with what pickling raised if a parameter cannot be pickled.
     """
     return use_actor().spawn(**params)
 
@@ -118,9 +123,14 @@ def send(
     ``'monitor'``. The message leaves whether or not the future is awaited.
     A command without a reply gives None as soon as it is accepted.
 
+    Cancelling the future, or a timeout around it, ends the waiting; the
+    command runs on.
+
     The future fails with what the command raised, ActorDown if the target
-    ends before it replies, ActorNotFound, CommandNotFound, MailboxFull, or
-    with what pickling raised. Raises RuntimeError off the loop's thread.
+    ends before it replies, ActorNotFound, CommandNotFound, MailboxFull,
+    MessageTooBig, or with what pickling raised. Raises RuntimeError off the
+    loop's thread, TypeError for a target or command of another type,
+    ForkedError for a proxy from before a fork.
     """
     mailbox = current_mailbox()
     if mailbox is None:
@@ -133,8 +143,9 @@ def tell(
 ) -> asyncio.Future[None]:
     """Have *target* run *command* without a reply.
 
-    The future is None once the message is accepted; it fails as that of
-    ``send`` does for what is known at the sender.
+    The future is None once the message is accepted; it fails, and the call
+    raises, as ``send`` does for what is known at the sender. What the command
+    raises is logged by the target.
     """
     return use_actor().mailbox.tell(target, command, args, kwargs)
 
@@ -146,7 +157,7 @@ def send_threadsafe(
 
     The sender is the current actor: known in the threads of its
     ``executor()``, else the main thread's arbiter. RuntimeError if there is
-    none.
+    none. The loop's own thread must not wait for the result.
     """
     actor = get_actor() or latest_of_main()
     if actor is None or actor.stopped():

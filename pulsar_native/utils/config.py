@@ -77,10 +77,10 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
 class Config:
     """Settings by name, as attributes; other names go to *params*.
 
-    timeout            30       seconds of silence that mean trouble; the
-                                heartbeat follows it (0.3 of it, between 3
-                                and 60 seconds)
-    exit_timeout       3        seconds that ``stopping`` hooks may take
+    timeout            30       seconds; the heartbeat follows it (0.3 of it,
+                                between 3 and 60, at most half of it)
+    exit_timeout       3        seconds that running commands, and then
+                                ``stopping`` hooks, may take at the end
     spawn_timeout      30       seconds from ``spawn`` to the handshake
     concurrency        process  the kind of new actors
     thread_workers     5        threads of an actor's executor
