@@ -267,9 +267,7 @@ def _name(process: Process, known: Mapping[Process, ActorProxy]) -> str:
     proxy = known.get(process)
     if proxy is None:
         return f"actor of unknown name (pid {process.pid}{state})"
-    return (
-        f"actor {proxy.name!r} (aid {proxy.aid}, pid {process.pid}{state})"
-    )
+    return f"actor {proxy.name!r} (aid {proxy.aid}, pid {process.pid}{state})"
 
 
 def end_all(left: Iterable[Leftover], timeout: float = TIMEOUT) -> None:

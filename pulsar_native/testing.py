@@ -134,14 +134,15 @@ class Actors:
     def close(self) -> list[Leftover]:
         """Stop what this has spawned; end what is left then, and tell it.
 
-        Blocks, for at most about three times *timeout*.
+        Blocks, usually not at all, at most twice *timeout* until what is left
+        is known, and then some seconds to end that.
         """
         for loop in self._loops:
             if not loop.is_closed():
                 with contextlib.suppress(Exception):
                     run_in(loop, self._stop, self.timeout)
         left = self._before.leftovers(self.timeout, self._spawned)
-        end_all(left, self.timeout)
+        end_all(left)
         return left
 
     async def _stop(self) -> None:

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from typing import TypeAlias
 
 import pytest
 
@@ -18,7 +20,11 @@ from pulsar_native import _forkserver, _leftovers, testing
 
 pytest_plugins = ["pytester"]
 
-TIMEOUT = 60.0  # seconds for one inner run, on a machine that is busy
+Run: TypeAlias = Callable[..., pytest.RunResult]
+
+SLOW = 4 if os.environ.get("PN_SANITIZED") else 1
+TIMEOUT = 60.0 * SLOW  # seconds for one inner run, on a machine that is busy
+AMPLE = 10.0 * SLOW  # seconds of grace where nothing is left
 
 HEAD = """
 import asyncio, os, signal, socket, subprocess, sys, threading
@@ -49,16 +55,21 @@ def test_next(actors):
 """
 
 
-def needs(module):
+def needs(module: str) -> pytest.MarkDecorator:
     missing = importlib.util.find_spec(module) is None
     return pytest.mark.skipif(missing, reason=f"{module} is not installed")
 
 
 @pytest.fixture
-def run(pytester):
+def run(pytester: pytest.Pytester) -> Run:
     """Run the source of a test module; short grace where asked for."""
 
-    def run(source, *options, head=HEAD, grace=None):
+    def run(
+        source: str,
+        *options: str,
+        head: str = HEAD,
+        grace: float | str | None = None,
+    ) -> pytest.RunResult:
         pytester.makepyfile(head + textwrap.dedent(source))
         if grace is not None:
             options += ("-o", f"pulsar_native_timeout={grace}")
@@ -79,7 +90,7 @@ def run(pytester):
 # --- pytest alone ---
 
 
-def test_what_cleans_up_passes(run):
+def test_what_cleans_up_passes(run: Run) -> None:
     run(
         """
         def test_result(actors):
@@ -140,11 +151,12 @@ def test_what_cleans_up_passes(run):
                 await worker.join()
             actors.run(main())
         """
-        + CLEAN.replace("\n", "\n        ")
+        + CLEAN.replace("\n", "\n        "),
+        grace=AMPLE,
     ).assert_outcomes(passed=11)
 
 
-def test_left_actor_is_named_and_killed(run):
+def test_left_actor_is_named_and_killed(run: Run) -> None:
     result = run(
         """
         def test_leaves(actors):
@@ -168,13 +180,15 @@ def test_left_actor_is_named_and_killed(run):
     text = result.stdout.str()
     pid = text.partition("\n<")[2].partition(">")[0]
     assert f"actor 'lost' (aid lost-aid, pid {pid})" in text
-    result.stdout.fnmatch_lines([
-        "*test_leaves left behind, after a grace of 0.2 s:",
-        "*arbiter of <*running=False*> with its actors lost(lost-aid)",
-    ])
+    result.stdout.fnmatch_lines(
+        [
+            "*test_leaves left behind, after a grace of 0.2 s:",
+            "*arbiter of <*running=False*> with its actors lost(lost-aid)",
+        ]
+    )
 
 
-def test_left_zombie_is_named_and_reaped(run):
+def test_left_zombie_is_named_and_reaped(run: Run) -> None:
     result = run(
         """
         def test_leaves(actors):
@@ -196,7 +210,7 @@ def test_left_zombie_is_named_and_reaped(run):
     result.stdout.fnmatch_lines([f"*child '*' (pid {pid})"])
 
 
-def test_left_child_is_named_and_killed(run):
+def test_left_child_is_named_and_killed(run: Run) -> None:
     result = run(
         """
         def test_leaves(actors):
@@ -211,7 +225,7 @@ def test_left_child_is_named_and_killed(run):
     result.stdout.fnmatch_lines(["  child 'sleep' (pid *)"])
 
 
-def test_left_descriptor_is_named(run):
+def test_left_descriptor_is_named(run: Run) -> None:
     result = run(
         """
         def test_leaves(actors):
@@ -227,7 +241,7 @@ def test_left_descriptor_is_named(run):
     result.stdout.fnmatch_lines([f"  descriptor {number} -> /dev/zero"])
 
 
-def test_actor_that_does_not_stop_in_time_is_left(run):
+def test_actor_that_does_not_stop_in_time_is_left(run: Run) -> None:
     result = run(
         """
         def test_leaves(actors):
@@ -248,7 +262,9 @@ def test_actor_that_does_not_stop_in_time_is_left(run):
     result.stdout.fnmatch_lines(["  actor 'slow' (aid *, pid *)"])
 
 
-def test_open_descriptor_of_a_failed_test_is_no_second_failure(run):
+def test_open_descriptor_of_a_failed_test_is_no_second_failure(
+    run: Run,
+) -> None:
     result = run(
         """
         def test_fails(actors):
@@ -261,7 +277,7 @@ def test_open_descriptor_of_a_failed_test_is_no_second_failure(run):
     result.assert_outcomes(passed=1, failed=1)
 
 
-def test_fixture_has_options_and_accepts(run):
+def test_fixture_has_options_and_accepts(run: Run) -> None:
     result = run(
         """
         def test_library_keeps_something(actors):
@@ -277,7 +293,7 @@ def test_fixture_has_options_and_accepts(run):
     result.stdout.fnmatch_lines(["*grace of 0.125 s:"])
 
 
-def test_loops_that_outlive_the_test_lose_only_its_actors(run):
+def test_loops_that_outlive_the_test_lose_only_its_actors(run: Run) -> None:
     run(
         """
         @pytest.fixture(scope="module")
@@ -324,11 +340,12 @@ def test_loops_that_outlive_the_test_lose_only_its_actors(run):
 
         def test_is_gone_there(elsewhere, actors):
             assert not exists(kept[2])
-        """
+        """,
+        grace=AMPLE,
     ).assert_outcomes(passed=5)
 
 
-def test_grace_must_be_a_number(run):
+def test_grace_must_be_a_number(run: Run) -> None:
     result = run(CLEAN, grace="soon")
     assert result.ret != 0
     result.stdout.fnmatch_lines(
@@ -336,13 +353,13 @@ def test_grace_must_be_a_number(run):
     )
 
 
-def test_plugin_can_be_switched_off(run):
+def test_plugin_can_be_switched_off(run: Run) -> None:
     result = run(CLEAN, "-p", "no:pulsar_native")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*fixture 'actors' not found*"])
 
 
-def test_package_is_imported_only_for_the_fixture(run):
+def test_package_is_imported_only_for_the_fixture(run: Run) -> None:
     run(
         """
         import sys
@@ -392,7 +409,7 @@ def anyio_backend():
 """
 
 
-def check_async(result):
+def check_async(result: pytest.RunResult) -> None:
     result.assert_outcomes(passed=4, errors=1)
     result.stdout.fnmatch_lines(
         ["*test_leaves left behind*", "  descriptor * -> /dev/zero"]
@@ -402,7 +419,7 @@ def check_async(result):
 
 @needs("pytest_asyncio")
 @pytest.mark.parametrize("mode", ["auto", "strict"])
-def test_pytest_asyncio(run, mode):
+def test_pytest_asyncio(run: Run, mode: str) -> None:
     marks = "@pytest.mark.asyncio" if mode == "strict" else ""
     source = ASYNC.format(marks=marks, loop="asyncio", more="")
     check_async(run(source + CLEAN, f"--asyncio-mode={mode}", grace=1))
@@ -410,23 +427,23 @@ def test_pytest_asyncio(run, mode):
 
 @needs("pytest_asyncio")
 @needs("uvloop")
-def test_pytest_asyncio_on_uvloop(run):
+def test_pytest_asyncio_on_uvloop(run: Run) -> None:
     source = POLICY + ASYNC.format(marks="", loop="uvloop", more="")
     check_async(run(source + CLEAN, "--asyncio-mode=auto", grace=1))
 
 
 @needs("pytest_asyncio")
-def test_pytest_asyncio_with_one_loop_for_a_module(run):
+def test_pytest_asyncio_with_one_loop_for_a_module(run: Run) -> None:
     marks = '@pytest.mark.asyncio(loop_scope="module")'
     source = ASYNC.format(marks=marks, loop="asyncio", more="")
-    check_async(run(source + CLEAN, "--asyncio-mode=strict", grace=1))
+    check_async(run(source + CLEAN, "--asyncio-mode=strict", grace=2 * SLOW))
 
 
 @needs("anyio")
 @pytest.mark.parametrize(
     "loop", ["asyncio", pytest.param("uvloop", marks=needs("uvloop"))]
 )
-def test_anyio(run, loop):
+def test_anyio(run: Run, loop: str) -> None:
     source = BACKEND.format(uvloop=loop == "uvloop") + ASYNC.format(
         marks="@pytest.mark.anyio", loop=loop, more=", anyio_backend"
     )
@@ -436,7 +453,7 @@ def test_anyio(run, loop):
 
 
 @needs("uvloop")
-def test_uvloop_alone(run):
+def test_uvloop_alone(run: Run) -> None:
     run(
         """
         import uvloop
@@ -449,7 +466,7 @@ def test_uvloop_alone(run):
 
 
 @needs("xdist")
-def test_workers_of_xdist_watch_themselves(run):
+def test_workers_of_xdist_watch_themselves(run: Run) -> None:
     result = run(
         """
         @pytest.mark.parametrize("number", range(4))
@@ -469,7 +486,7 @@ def test_workers_of_xdist_watch_themselves(run):
 # --- without the fixture ---
 
 
-def zombie():
+def zombie() -> int:
     """A child that ends at once and that nobody waits for."""
     pid = os.fork()
     if pid == 0:
@@ -477,7 +494,7 @@ def zombie():
     return pid
 
 
-def test_no_leftovers_raises_what_is_left():
+def test_no_leftovers_raises_what_is_left() -> None:
     with (
         pytest.raises(testing.LeftBehind, match="child") as caught,
         testing.no_leftovers(timeout=0.1),
@@ -489,7 +506,7 @@ def test_no_leftovers_raises_what_is_left():
         os.kill(pid, 0)
 
 
-def test_no_leftovers_adds_a_note_to_what_the_body_raises():
+def test_no_leftovers_adds_a_note_to_what_the_body_raises() -> None:
     with (
         pytest.raises(ValueError, match="mine") as caught,
         testing.no_leftovers(timeout=0.1),
@@ -500,15 +517,15 @@ def test_no_leftovers_adds_a_note_to_what_the_body_raises():
     assert "child" in note
 
 
-def test_no_leftovers_is_silent_after_asyncio_run():
-    async def main():
+def test_no_leftovers_is_silent_after_asyncio_run() -> None:
+    async def main() -> None:
         await pn.spawn()
 
     with testing.no_leftovers():
         asyncio.run(main())
 
 
-def test_leftovers_waits_for_what_is_about_to_go():
+def test_leftovers_waits_for_what_is_about_to_go() -> None:
     before = testing.Snapshot()
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -517,7 +534,7 @@ def test_leftovers_waits_for_what_is_about_to_go():
     assert before.leftovers(timeout=0) == []
 
 
-def test_same_number_with_another_target_is_new():
+def test_same_number_with_another_target_is_new() -> None:
     file = os.open(os.devnull, os.O_RDONLY)
     try:
         before = testing.Snapshot()
@@ -529,11 +546,13 @@ def test_same_number_with_another_target_is_new():
         os.close(file)
 
 
-def test_later_owner_of_a_pid_is_not_killed():
-    child = subprocess.Popen([sys.executable, "-c", "input()"],
-                             stdin=subprocess.PIPE)
+def test_later_owner_of_a_pid_is_not_killed() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+    )
     with child:
         found = _leftovers.Process.of(child.pid)
+        assert found is not None
         _leftovers.Process(child.pid, found.start - 1).kill()
         assert found.exists() and child.poll() is None
         child.send_signal(signal.SIGKILL)
@@ -541,7 +560,7 @@ def test_later_owner_of_a_pid_is_not_killed():
         assert not found.exists()
 
 
-def test_search_finds_the_children_that_the_kernel_lists():
+def test_search_finds_the_children_that_the_kernel_lists() -> None:
     _forkserver.connect().close()
     gc.collect()
     here = os.getpid()
@@ -550,12 +569,16 @@ def test_search_finds_the_children_that_the_kernel_lists():
     assert found == _leftovers._children(here)
 
 
-def test_name_of_a_process_may_hold_brackets(tmp_path):
+def test_name_of_a_process_may_hold_brackets() -> None:
     code = "open('/proc/self/comm', 'w').write(') Z 1 (x'); input()"
-    child = subprocess.Popen([sys.executable, "-c", f"{code}"],
-                             stdin=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE
+    )
     with child:
-        while (stat := _leftovers._stat(child.pid)).name != ") Z 1 (x":
-            assert child.poll() is None
+        while True:
+            stat = _leftovers._stat(child.pid)
+            assert stat is not None and child.poll() is None
+            if stat.name == ") Z 1 (x":
+                break
         assert stat.parent == os.getpid() and stat.state != "Z"
         child.kill()
