@@ -105,6 +105,8 @@ class ProcessActor(Actor):
 
     def adopt(self, facts: dict[str, Any]) -> None:
         """Be the actor that the spec describes."""
+        self.pid = os.getpid()
+        self._started_at = time.monotonic()
         self.name, self.aid = facts["name"], facts["aid"]
         self.number, self.age = facts["number"], facts["age"]
         self.mailbox.become(self.number)
@@ -292,6 +294,10 @@ def _become(actor: ProcessActor, payload: bytes) -> None:
         setattr(actor, name, value)
 
 
+# Made before the fork, to be no work after it; it holds no descriptor yet.
+_template = ProcessActor()
+
+
 def main(link_fd: int, arbiter_pidfd: int) -> int:
     """Be the process actor whose link this is; the exit code."""
     os.set_blocking(2, False)
@@ -302,7 +308,7 @@ def main(link_fd: int, arbiter_pidfd: int) -> int:
         errors="backslashreplace",
         line_buffering=True,
     )
-    actor = ProcessActor()
+    actor = _template
     payload = actor.wait_for_spec(link_fd)
     if payload is None:
         return 1

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from . import _native
+from ._spec import server_environment
 from .exceptions import ForkServerError
 
 __all__ = ["connect", "death_reason", "server_pid"]
@@ -188,12 +189,11 @@ def _execute(key: _Key, control: int, pidfd: int) -> subprocess.Popen[bytes]:
         f"main({control}, {pidfd}, {preload!r}, {child!r})"
     )
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONINSPECT"}
     try:
         return subprocess.Popen(
             [sys.executable, *flags, "-c", code],
             stdin=subprocess.DEVNULL,
-            env=environment,
+            env=server_environment(),
             pass_fds=[fd for fd in (control, pidfd) if fd >= 0],
         )
     finally:

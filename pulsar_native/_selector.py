@@ -19,9 +19,7 @@ class SpinningSelector(selectors.EpollSelector):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._spinner = Spinner(
-            self.fileno(), spin_page, usable_processors(), seconds
-        )
+        self._spinner = Spinner(self.fileno(), spin_page, _processors, seconds)
 
     def select(
         self, timeout: float | None = None
@@ -47,3 +45,7 @@ def usable_processors() -> int:
     if quota == "max":
         return count
     return max(1, min(count, int(quota) // int(period)))
+
+
+# The spinner itself follows the affinity; a quota is looked at once.
+_processors = usable_processors()

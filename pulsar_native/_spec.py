@@ -16,7 +16,13 @@ from typing import Any
 
 from . import _pickling, commands
 
-__all__ = ["apply_facts", "dump", "load_facts", "load_values"]
+__all__ = [
+    "apply_facts",
+    "dump",
+    "load_facts",
+    "load_values",
+    "server_environment",
+]
 
 
 def dump(facts: dict[str, Any], values: dict[str, Any]) -> bytes:
@@ -43,7 +49,7 @@ def load_values(table: bytes, values: bytes) -> dict[str, Any]:
 def _environment() -> dict[str, Any]:
     """What an actor inherits of this process, as of now."""
     return {
-        "environ": dict(os.environ),
+        "environ": _environment_changes(),
         "cwd": _working_directory(),
         "path": [p for p in sys.path if isinstance(p, str)],
         "argv": list(sys.argv),
@@ -51,6 +57,36 @@ def _environment() -> dict[str, Any]:
         "warnings": _warning_filters(),
         "levels": _logging_levels(),
     }
+
+
+_server_environ: dict[bytes, bytes] = {}
+
+
+def server_environment() -> dict[bytes, bytes]:
+    """The variables with which every fork server of this process starts.
+
+    Those of the first start, so that a spawn has only to tell what is
+    different now.
+    """
+    if not _server_environ:
+        _server_environ.update(os.environb)
+        _server_environ.pop(b"PYTHONINSPECT", None)
+    return _server_environ
+
+
+def _environment_changes() -> tuple[dict[bytes, bytes], list[bytes]]:
+    """Variables that a child of the server must set, and must drop."""
+    now, then = dict(os.environb), server_environment()
+    changed = {n: v for n, v in now.items() if then.get(n) != v}
+    return changed, [name for name in then if name not in now]
+
+
+def _change_environment(
+    changed: dict[bytes, bytes], dropped: list[bytes]
+) -> None:
+    for name in dropped:
+        os.environb.pop(name, None)
+    os.environb.update(changed)
 
 
 def _working_directory() -> str | None:
@@ -94,9 +130,7 @@ def _logging_levels() -> dict[str, Any]:
 
 def apply_facts(facts: dict[str, Any]) -> None:
     """Make this process like the arbiter's was at the spawn."""
-    if os.environ != facts["environ"]:
-        os.environ.clear()
-        os.environ.update(facts["environ"])
+    _change_environment(*facts["environ"])
     if facts["cwd"] is not None:
         os.chdir(facts["cwd"])
     os.umask(facts["umask"])

@@ -69,8 +69,7 @@ init_engine(MailboxObject *self)
     if (getrandom(&first_id, sizeof first_id, 0) < 0)
         return -errno;
     pn_pending_init(&self->pending, (first_id >> 16 << 8) + 1);
-    int err = pn_poller_init(&self->poller);
-    return err < 0 ? err : add_self(self);
+    return add_self(self);
 }
 
 static PyObject *
@@ -193,7 +192,7 @@ static PyObject *
 mailbox_attach(PyObject *op, PyObject *loop)
 {
     MailboxObject *self = (MailboxObject *)op;
-    if (pn_mailbox_check(self) < 0)
+    if (pn_mailbox_check(self) < 0 || pn_mailbox_open(self) < 0)
         return NULL;
     Py_XSETREF(self->loop, Py_NewRef(loop));
     Py_XSETREF(self->create_future,

@@ -87,6 +87,10 @@ typedef struct {
 
 /* --- links: mailbox_link.c --- */
 
+/* See that there is a poller: made at the first need, so that a mailbox made
+ * before a fork shares none. 0, or -1 with an exception. */
+int pn_mailbox_open(MailboxObject *self);
+
 /* The link over which number is reached; NULL if there is none. */
 pn_peer *pn_mailbox_way(MailboxObject *self, uint64_t number);
 

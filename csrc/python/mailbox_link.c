@@ -211,6 +211,16 @@ pn_mailbox_drop_links(MailboxObject *self)
 
 /* --- connecting --- */
 
+int
+pn_mailbox_open(MailboxObject *self)
+{
+    int err = self->poller.fd < 0 ? pn_poller_init(&self->poller) : 0;
+    if (err == 0)
+        return 0;
+    (void)pn_raise_status(self->state, err);
+    return -1;
+}
+
 static int
 adopt(MailboxObject *self, pn_peer *peer, bool onward)
 {
@@ -239,7 +249,7 @@ pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs)
     int fd, onward = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ki|$p:connect", names,
                                      &number, &fd, &onward) ||
-        pn_mailbox_check(self) < 0)
+        pn_mailbox_check(self) < 0 || pn_mailbox_open(self) < 0)
         return NULL;
     if (pn_map_get(&self->peers, number) != NULL)
         return PyErr_Format(PyExc_ValueError, "actor %llu has a link", number);

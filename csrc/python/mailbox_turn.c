@@ -232,7 +232,7 @@ pn_mailbox_on_ready(PyObject *op, PyObject *unused)
     (void)unused;
     MailboxObject *self = (MailboxObject *)op;
     pn_poll_event events[EVENT_BATCH];
-    if (self->closed || self->busy)
+    if (self->closed || self->busy || self->poller.fd < 0)
         Py_RETURN_NONE;
     int count = pn_poller_wait(&self->poller, events, EVENT_BATCH, 0);
     if (count < 0)
@@ -250,11 +250,18 @@ pn_mailbox_wait(PyObject *op, PyObject *seconds)
     double timeout = PyFloat_AsDouble(seconds);
     if (PyErr_Occurred() || pn_mailbox_check(self) < 0)
         return NULL;
+    if (any_unread(self)) { /* left over when a batch took too long */
+        PyObject *done = pn_mailbox_end_turn(op, NULL);
+        Py_XDECREF(done);
+        return done == NULL ? NULL : Py_NewRef(Py_True);
+    }
     struct pollfd item = {.fd = self->poller.fd, .events = POLLIN};
     int ready;
-    Py_BEGIN_ALLOW_THREADS ready = poll(&item, 1, (int)(timeout * 1000));
-    Py_END_ALLOW_THREADS if (
-        ready < 0 && errno != EINTR) return PyErr_SetFromErrno(PyExc_OSError);
+    Py_BEGIN_ALLOW_THREADS
+    ready = poll(&item, 1, (int)(timeout * 1000));
+    Py_END_ALLOW_THREADS
+    if (ready < 0 && errno != EINTR)
+        return PyErr_SetFromErrno(PyExc_OSError);
     if (PyErr_CheckSignals() < 0)
         return NULL;
     if (ready <= 0)

@@ -73,8 +73,10 @@ spinner_wait(PyObject *op, PyObject *timeout)
         if (ns <= 0)
             Py_RETURN_FALSE;
     }
-    Py_BEGIN_ALLOW_THREADS ready = pn_spin_wait(&self->spin, ns);
-    Py_END_ALLOW_THREADS return PyBool_FromLong(ready);
+    Py_BEGIN_ALLOW_THREADS
+    ready = pn_spin_wait(&self->spin, ns);
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(ready);
 }
 
 static PyObject *

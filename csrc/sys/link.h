@@ -51,8 +51,8 @@ void pn_link_close(pn_link *link);
 
 /* Receive once into the inbox. PN_OK: bytes came, and *full tells whether all
  * the room was used, so that more may wait. PN_MORE: none now. PN_ECLOSED:
- * end of file, or the link is closed. Else -errno (-ECONNRESET: the peer has
- * gone without reading all of ours) or PN_ENOMEM. */
+ * end of file, a reset (the peer has gone with bytes of ours unread), or the
+ * link is closed. Else -errno or PN_ENOMEM. */
 int pn_link_receive(pn_link *link, bool *full);
 
 /* Send what the outbox holds. PN_OK: all has left. PN_MORE: the kernel's
