@@ -73,7 +73,7 @@ typedef struct {
     PyObject *known; /* the BaseCommand of that name here, or NULL */
     PyObject *args;
     PyObject *kwargs;
-} call;
+} sending;
 
 typedef struct {
     pn_envelope env;
@@ -165,7 +165,7 @@ raise_unreachable(MailboxObject *self, uint64_t target, PyObject *name)
 
 /* See that the target knows the command, if it is of this process. */
 static int
-ship_commands(MailboxObject *self, const call *call)
+ship_commands(MailboxObject *self, const sending *call)
 {
     if (call->known == NULL || call->name != NULL ||
         call->target == self->number)
@@ -195,7 +195,7 @@ ship_commands(MailboxObject *self, const call *call)
 
 /* Fill *out. 0, or -1 with an exception and nothing to release. */
 static int
-prepare(MailboxObject *self, uint8_t kind, const call *call, outgoing *out)
+prepare(MailboxObject *self, uint8_t kind, const sending *call, outgoing *out)
 {
     pn_envelope *env = &out->env;
     *out = (outgoing){.env = {.kind = kind, .source = self->number}};
@@ -225,7 +225,7 @@ prepare(MailboxObject *self, uint8_t kind, const call *call, outgoing *out)
 /* --- asking --- */
 
 static int
-put_ask(MailboxObject *self, const call *call, PyObject *future)
+put_ask(MailboxObject *self, const sending *call, PyObject *future)
 {
     outgoing out;
     if (prepare(self, PN_ASK, call, &out) < 0)
@@ -245,7 +245,7 @@ put_ask(MailboxObject *self, const call *call, PyObject *future)
 }
 
 static int
-put_tell(MailboxObject *self, const call *call)
+put_tell(MailboxObject *self, const sending *call)
 {
     outgoing out;
     if (prepare(self, PN_TELL, call, &out) < 0)
@@ -256,7 +256,7 @@ put_tell(MailboxObject *self, const call *call)
 /* A future for the call: its reply, or None once a tell is accepted. Every
  * failure is the future's. */
 static PyObject *
-send_call(MailboxObject *self, const call *call, bool ask)
+send_call(MailboxObject *self, const sending *call, bool ask)
 {
     PyObject *future = new_future(self);
     if (future == NULL)
@@ -274,7 +274,7 @@ send_call(MailboxObject *self, const call *call, bool ask)
 /* The number of a target, and for a name that is not known here 0 and that
  * name: *name is a new reference, or NULL. */
 static int
-resolve(MailboxObject *self, PyObject *target, call *call)
+resolve(MailboxObject *self, PyObject *target, sending *call)
 {
     PyTypeObject *proxy_type = (PyTypeObject *)self->state->proxy_type;
     if (PyObject_TypeCheck(target, proxy_type) &&
@@ -299,7 +299,7 @@ resolve(MailboxObject *self, PyObject *target, call *call)
 
 /* The command: its object in the table, if it is known here, and its name. */
 static int
-look_up(MailboxObject *self, PyObject *command, call *call)
+look_up(MailboxObject *self, PyObject *command, sending *call)
 {
     PyTypeObject *type = (PyTypeObject *)self->state->command_type;
     if (PyObject_TypeCheck(command, type)) {
@@ -339,7 +339,7 @@ send(MailboxObject *self, PyObject *const *args, Py_ssize_t nargs, bool tell)
     if (pn_mailbox_check(self) < 0)
         return NULL;
     PyObject *future = NULL;
-    call call = {.args = args[2], .kwargs = args[3]};
+    sending call = {.args = args[2], .kwargs = args[3]};
     if (resolve(self, args[0], &call) == 0 &&
         look_up(self, args[1], &call) == 0) {
         bool ask = !tell && (call.known == NULL ||
