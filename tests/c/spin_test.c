@@ -3,6 +3,7 @@
 #include "sys/poller.h"
 #include "sys/spin.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -166,6 +167,39 @@ test_a_short_timeout_bounds_the_attempt(void)
     tear_down(&w);
 }
 
+#define THREADS 4
+#define ROUNDS 200
+
+/* One thread that spins in vain, again and again, on the shared page. */
+static void *
+spin_in_vain(void *argument)
+{
+    watched *w = argument;
+    pn_spin spin;
+    for (int i = 0; i < ROUNDS; i++) {
+        init_with(&spin, w, 2);
+        spin.longest = spin.next = 20000;
+        if (pn_spin_wait(&spin, -1))
+            abort();
+    }
+    return NULL;
+}
+
+static void
+test_threads_share_the_slots_and_leave_them_free(void)
+{
+    watched w;
+    pthread_t threads[THREADS];
+    set_up(&w);
+    for (int i = 0; i < THREADS; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, spin_in_vain, &w), 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+    CHECK(atomic_load(&page.held_until[0]) < pn_clock_now());
+    CHECK_INT(atomic_load(&page.held_until[1]), 0); /* one slot only */
+    tear_down(&w);
+}
+
 int
 main(void)
 {
@@ -177,5 +211,6 @@ main(void)
     RUN(test_affinity_bounds_the_processors);
     RUN(test_held_slots_are_respected_until_their_time);
     RUN(test_a_short_timeout_bounds_the_attempt);
+    RUN(test_threads_share_the_slots_and_leave_them_free);
     return 0;
 }
