@@ -159,7 +159,7 @@ def _descriptors() -> set[tuple[int, str]]:
 def _descriptors_of(arbiter: Arbiter) -> Iterator[int]:
     """What goes with a living arbiter, or with one of its actors."""
     yield arbiter.mailbox.fileno()
-    if (channel := arbiter._channel) is not None:
+    for channel in list(arbiter._channels.values()):
         yield channel.fileno()
     for child in list(arbiter._children.values()):
         yield child._pidfd

@@ -61,7 +61,8 @@ class Arbiter(Actor):
             self._port.names[name] = self.number
         self._children: dict[int, ActorProxyMonitor] = {}
         self._ends: dict[int, list[asyncio.Future[None]]] = {}
-        self._channel: _native.ForkChannel | None = None
+        # To the fork servers, by what these have preloaded.
+        self._channels: dict[tuple[str, ...], _native.ForkChannel] = {}
         self._guard: AsyncGenerator[None, None] | None = None
         self._main: asyncio.Future[int] | None = None
         self._program = False
@@ -305,11 +306,13 @@ class Arbiter(Actor):
         self.mailbox.post(KIND_SPEC, child.number, spec)
 
     def _open_channel(self, preload: tuple[str, ...]) -> _native.ForkChannel:
-        if self._channel is None:
-            channel = _forkserver.connect(preload)
-            self._channel = channel
-            self._loop.add_reader(channel.fileno(), self._on_reports)
-        return self._channel
+        channel = self._channels.get(preload)
+        if channel is None:
+            channel = self._channels[preload] = _forkserver.connect(preload)
+            self._loop.add_reader(
+                channel.fileno(), self._on_reports, preload, channel
+            )
+        return channel
 
     def _spawn_expired(self, child: ActorProxyMonitor) -> None:
         if not child._started:
@@ -321,14 +324,15 @@ class Arbiter(Actor):
 
     # --- what the fork server and the links report ---
 
-    def _on_reports(self) -> None:
-        channel = self._channel
-        if channel is None:
+    def _on_reports(
+        self, preload: tuple[str, ...], channel: _native.ForkChannel
+    ) -> None:
+        if self._channels.get(preload) is not channel:
             return
         try:
             reports = channel.receive()
         except EOFError:
-            self._fork_server_died()
+            self._fork_server_died(preload)
             return
         for report in reports:
             self._on_report(*report)
@@ -353,11 +357,14 @@ class Arbiter(Actor):
             child._exit = Exit(*facts[1:])
             self._settle(child)
 
-    def _fork_server_died(self) -> None:
+    def _fork_server_died(self, preload: tuple[str, ...]) -> None:
         """Its children get SIGKILL from the kernel; say why."""
-        self._close_channel()
-        reason = _forkserver.death_reason() or "the fork server has died"
+        self._close_channel(preload)
+        reason = _forkserver.death_reason(preload)
+        reason = reason or "the fork server has died"
         for child in list(self._children.values()):
+            if child.cfg.preload != preload:
+                continue
             child._reason = reason, None
             child._exit = Exit(0, signal.SIGKILL, False, 0, 0, 0)
             child._exit.code = None
@@ -590,12 +597,15 @@ class Arbiter(Actor):
     async def _wait_for_end(self, number: int) -> None:
         await self._end_of(number)
 
-    def _close_channel(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            if not self._loop.is_closed():
-                self._loop.remove_reader(channel.fileno())
-            channel.close()
+    def _close_channel(self, preload: tuple[str, ...]) -> None:
+        channel = self._channels.pop(preload)
+        if not self._loop.is_closed():
+            self._loop.remove_reader(channel.fileno())
+        channel.close()
+
+    def _close_channels(self) -> None:
+        for preload in list(self._channels):
+            self._close_channel(preload)
 
     def _close(self) -> None:
         """Close every descriptor: actors that still live end by that."""
@@ -604,7 +614,7 @@ class Arbiter(Actor):
             self._delist(child)
             child._cancel_timers()
             child._close_descriptors()
-        self._close_channel()
+        self._close_channels()
         for task in list(self.mailbox.tasks):
             task.cancel()
         make = functools.partial(ActorDown, self.aid, "the arbiter stopped")
@@ -621,8 +631,8 @@ class Arbiter(Actor):
         for child in self._children.values():
             child._close_descriptors(forked=True)
         self._children.clear()
-        if self._channel is not None:
-            self._channel.close()
+        for channel in self._channels.values():
+            channel.close()
         _living.discard(self)
 
 
@@ -636,7 +646,7 @@ def _close_left() -> None:
     for left in list(_living):
         with contextlib.suppress(Exception):
             left.mailbox.forget()
-            left._close_channel()
+            left._close_channels()
 
 
 atexit.register(_close_left)
