@@ -15,7 +15,7 @@ from .proxy import ActorProxy
 from .utils.config import Config
 
 if TYPE_CHECKING:
-    from .arbiter import Arbiter
+    from .manager import Manager
 
 __all__ = ["ActorProxyMonitor", "Exit"]
 
@@ -135,7 +135,7 @@ class ActorProxyMonitor(ActorProxy):
     )
 
     def __init__(
-        self, arbiter: Arbiter, aid: str, name: str, number: int, cfg: Config
+        self, arbiter: Manager, aid: str, name: str, number: int, cfg: Config
     ) -> None:
         super().__init__(aid, name, number)
         self.cfg = cfg
@@ -156,7 +156,7 @@ class ActorProxyMonitor(ActorProxy):
         self._timers: list[asyncio.TimerHandle] = []
 
     @property
-    def monitor(self) -> Arbiter:
+    def monitor(self) -> Manager:
         """The actor that manages it."""
         return self._arbiter
 
