@@ -170,7 +170,7 @@ class ProcessActor(Actor):
         if self.state != ACTOR_STATES.STARTING:
             return  # the hook has stopped it
         self.state = ACTOR_STATES.RUN
-        self._create_task(self._periodic())
+        self._tick()
 
     def _fail_start(self, error: BaseException) -> None:
         """The last words tell why; the arbiter fails the spawn with them."""

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["actor_of_loop", "get_actor", "set_loop_actor"]
 
-# The actor that owns a loop: what a program's own tasks belong to.
-_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Actor] = (
-    weakref.WeakKeyDictionary()
-)
+# The actor that owns a loop: what a program's own tasks belong to. Weak both
+# ways, for an actor refers to its loop; the loop keeps it by its reader.
+_by_loop: weakref.WeakKeyDictionary[
+    asyncio.AbstractEventLoop, weakref.ref[Actor]
+] = weakref.WeakKeyDictionary()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -30,17 +31,19 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 def actor_of_loop(loop: asyncio.AbstractEventLoop) -> Actor | None:
     """The actor that owns *loop*."""
-    return _by_loop.get(loop)
+    owner = _by_loop.get(loop)
+    return None if owner is None else owner()
 
 
 def set_loop_actor(loop: asyncio.AbstractEventLoop, actor: Actor) -> None:
     """Make *actor* the owner of *loop*."""
-    _by_loop[loop] = actor
+    _by_loop[loop] = weakref.ref(actor)
 
 
 def living_actors() -> list[Actor]:
     """The owners of all loops of this process."""
-    return list(_by_loop.values())
+    owners = [owner() for owner in list(_by_loop.values())]
+    return [actor for actor in owners if actor is not None]
 
 
 def get_actor() -> Actor | None:
@@ -56,7 +59,7 @@ def get_actor() -> Actor | None:
     loop = running_loop()
     if actor is not None and (loop is None or actor._loop is loop):
         return actor
-    return None if loop is None else _by_loop.get(loop)
+    return None if loop is None else actor_of_loop(loop)
 
 
 def _forget() -> None:

@@ -83,9 +83,10 @@ class Port:
             aid_text = aid.decode(errors="replace")
             return ActorDown(aid_text, reason, code, signal)
         if condition == "mailbox-full":
+            target = int(text) if text else source  # a relay names it
             return MailboxFull(
                 f"as many messages as may wait for actor "
-                f"{self.proxy(source).aid} wait already; see the settings "
+                f"{self.proxy(target).aid} wait already; see the settings "
                 f"outbox_messages and outbox_bytes"
             )
         if condition == "too-big":

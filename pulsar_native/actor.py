@@ -69,6 +69,8 @@ class Actor(EventHandler):
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self._started_at = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._round: asyncio.Task[None] | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._stop_task: asyncio.Task[None] | None = None
         # By number, and the ended ones by aid and name too.
@@ -249,6 +251,7 @@ class Actor(EventHandler):
         self.exit_code = exit_code
         if exc is not None:
             self._log_failure(exc, exit_code)
+        self._stop_ticking()
         self._stop_task = self._create_task(self._stop(exc))
         return self._stop_task
 
@@ -384,12 +387,25 @@ class Actor(EventHandler):
             "system": system_info() if self.is_process() else {},
         }
 
-    async def _periodic(self) -> None:
-        """The heartbeat and ``periodic_task``, until the actor stops."""
-        while self.state <= ACTOR_STATES.RUN:
-            self._heartbeat()
-            await self._fire("periodic_task")
-            await asyncio.sleep(self._period())
+    def _tick(self) -> None:
+        """The heartbeat and ``periodic_task``, and again a period later.
+
+        Callbacks that take longer than that are not called beside themselves.
+        """
+        if self.state > ACTOR_STATES.RUN:
+            return
+        self._ticker = self._loop.call_later(
+            self._period(), self._tick, context=self._context
+        )
+        self._heartbeat()
+        if not self.event("periodic_task").handlers():
+            return
+        if self._round is None or self._round.done():
+            self._round = self._create_task(self._fire("periodic_task"))
+
+    def _stop_ticking(self) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
 
     def _period(self) -> float:
         return notify_period(self.cfg.timeout)

@@ -85,7 +85,7 @@ class Arbiter(Manager):
     def _run(self) -> None:
         if self.state == ACTOR_STATES.STARTING:
             self.state = ACTOR_STATES.RUN
-            self._create_task(self._periodic())
+            self._tick()
 
     def _begin(self) -> None:
         """Start without a program around: hooks run as a task if any."""

@@ -33,6 +33,11 @@ from .utils.config import Config
 __all__ = ["Manager"]
 
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
+# Attributes that every actor sets on itself.
+_OWN = frozenset(
+    {"age", "exit_code", "logger", "mailbox", "monitor", "number", "pid"}
+    | {"servers", "state", "stopping_waiters", "stream", "tid"}
+)
 _ages = itertools.count(2)  # the arbiter is 1
 
 
@@ -82,6 +87,7 @@ class Manager(Actor):
         for name in [n for n in params if Config.is_setting(n)]:
             cfg.set(name, params.pop(name))
         name, aid = params.pop("name", None), params.pop("aid", None)
+        _check_attributes(params)
         number = new_number()
         for text in (name, aid):
             self._check_name(text)
@@ -450,6 +456,17 @@ class Manager(Actor):
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
+
+
+def _check_attributes(params: dict[str, Any]) -> None:
+    """What is left becomes attributes: none may hide the actor's own."""
+    for name in params:
+        if name in ACTOR_EVENTS or name == "extra":
+            continue
+        if name.startswith("_") or name in _OWN or hasattr(Actor, name):
+            raise ValueError(
+                f"{name!r} is an actor's own attribute and cannot be given"
+            )
 
 
 def _stdout() -> int:

@@ -4,6 +4,7 @@
 #include "python/mailbox.h"
 #include "python/payload.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 /* A new text object of an envelope's command. */
@@ -101,9 +102,10 @@ receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
 static void
 refuse_size(MailboxObject *self, const pn_envelope *env)
 {
-    PyObject *size = PyBytes_FromFormat("%llu bytes, limit %zu",
-                                        (unsigned long long)env->size,
-                                        self->limits.message_bytes);
+    char text[64]; /* PyBytes_FromFormat has no 64-bit numbers on 3.11 */
+    (void)snprintf(text, sizeof text, "%llu bytes, limit %zu",
+                   (unsigned long long)env->size, self->limits.message_bytes);
+    PyObject *size = PyBytes_FromString(text);
     PyObject *future = NULL;
     if (env->kind == PN_ASK)
         pn_mailbox_reply_error(self, env->source, env->id, "too-big", size);
@@ -164,6 +166,33 @@ tell_bound(MailboxObject *self, pn_peer *peer, const pn_envelope *env)
         pn_mailbox_report(self);
 }
 
+/* Whether too much waits already on the way to the target. Its asker hears
+ * so; a tell is a dead letter. */
+static bool
+is_refused_for_room(MailboxObject *self, const pn_peer *to,
+                    const pn_envelope *env)
+{
+    bool begins =
+        env->offset == 0 && (env->kind == PN_ASK || env->kind == PN_TELL);
+    if (!begins || !pn_outbox_full(&to->link.out))
+        return false;
+    if (env->kind == PN_TELL) {
+        self->dead_letters++;
+        return true;
+    }
+    char number[24];
+    (void)snprintf(number, sizeof number, "%llu",
+                   (unsigned long long)to->number);
+    PyObject *payload = PyBytes_FromString(number);
+    if (payload != NULL)
+        pn_mailbox_reply_error(self, env->source, env->id, "mailbox-full",
+                               payload);
+    else
+        pn_mailbox_report(self);
+    Py_XDECREF(payload);
+    return true;
+}
+
 static void
 forward(MailboxObject *self, pn_peer *from, pn_route *target,
         const pn_part *part)
@@ -174,16 +203,16 @@ forward(MailboxObject *self, pn_peer *from, pn_route *target,
     if (source != NULL && pn_map_get(&source->peers, number) == NULL) {
         introduce(self, source, target);
         target = pn_router_find(&self->router, number);
-        if (target == NULL || target->link == NULL || from->lost) {
+        if (target == NULL || from->lost) {
             pn_mailbox_refuse(self, env->source, env);
             return;
         }
     }
     pn_peer *to = target->link;
-    bool asks = env->kind == PN_ASK || env->kind == PN_TELL;
-    if (asks && env->offset == 0 && pn_outbox_full(&to->link.out)) {
-        pn_mailbox_reply_error(self, env->source, env->id, "mailbox-full",
-                               NULL);
+    if (to == NULL || is_refused_for_room(self, to, env)) {
+        /* It is ending: its DOWN, which is to come, fails the ask. */
+        if (to == NULL && env->kind == PN_TELL && env->offset == 0)
+            self->dead_letters++;
         return;
     }
     int err = pn_outbox_put_frame(&to->link.out, env->kind, part->raw,
@@ -200,7 +229,7 @@ relay(MailboxObject *self, pn_peer *from, pn_part *part)
     if (!may_be_relayed(part->env.kind))
         return PN_EPROTO;
     pn_route *target = pn_router_find(&self->router, part->env.target);
-    if (target == NULL || target->link == NULL)
+    if (target == NULL)
         pn_mailbox_refuse(self, part->env.source, &part->env);
     else
         forward(self, from, target, part);

@@ -193,6 +193,14 @@ ship_commands(MailboxObject *self, const sending *call)
     return 0;
 }
 
+/* Whether the actor's link has gone and its end is still to be told: an ask
+ * waits for that, to fail with the whole truth. */
+static bool
+is_ending(const MailboxObject *self, uint64_t number)
+{
+    return !self->closed && pn_router_find(&self->router, number) != NULL;
+}
+
 /* Fill *out. 0, or -1 with an exception and nothing to release. */
 static int
 prepare(MailboxObject *self, uint8_t kind, const sending *call, outgoing *out)
@@ -212,14 +220,29 @@ prepare(MailboxObject *self, uint8_t kind, const sending *call, outgoing *out)
         return -1;
     /* Dumping may have run anybody's code: only now look for the way. */
     out->peer = self->closed ? NULL : pn_mailbox_way(self, env->target);
-    if (out->peer == NULL)
+    if (out->peer != NULL && pn_outbox_full(&out->peer->link.out)) {
+        pn_mailbox_flush_peer(self, out->peer);
+        out->peer = pn_mailbox_way(self, env->target);
+    }
+    if (out->peer == NULL && !is_ending(self, env->target))
         raise_unreachable(self, env->target, call->name);
-    else if (pn_outbox_full(&out->peer->link.out))
+    else if (out->peer != NULL && pn_outbox_full(&out->peer->link.out))
         raise_condition(self, env->target, "mailbox-full", "", 0);
     else
         return 0;
     pn_ref_release(&out->payload);
     return -1;
+}
+
+/* Put what was prepared on its way, if there still is one: what is for an
+ * actor that is ending waits for its end. */
+static int
+put_prepared(MailboxObject *self, outgoing *out)
+{
+    if (out->peer != NULL)
+        return pn_mailbox_put(self, out->peer, &out->env, out->payload);
+    pn_ref_release(&out->payload);
+    return 0;
 }
 
 /* --- asking --- */
@@ -238,7 +261,7 @@ put_ask(MailboxObject *self, const sending *call, PyObject *future)
         return -1;
     }
     Py_INCREF(future); /* the table's */
-    if (pn_mailbox_put(self, out.peer, &out.env, out.payload) == 0)
+    if (put_prepared(self, &out) == 0)
         return 0;
     Py_XDECREF((PyObject *)pn_pending_take(&self->pending, out.env.id));
     return -1;
@@ -250,7 +273,9 @@ put_tell(MailboxObject *self, const sending *call)
     outgoing out;
     if (prepare(self, PN_TELL, call, &out) < 0)
         return -1;
-    return pn_mailbox_put(self, out.peer, &out.env, out.payload);
+    if (out.peer == NULL)
+        self->dead_letters++;
+    return put_prepared(self, &out);
 }
 
 /* A future for the call: its reply, or None once a tell is accepted. Every
