@@ -66,8 +66,10 @@ class Manager(Actor):
         asked = self._spawn_params(params)
         future = self._loop.create_future()
         future.aid = asked["aid"]  # type: ignore[attr-defined]
-        task = self._create_task(self._spawn(asked, future))
-        task.add_done_callback(functools.partial(_pass_failure, future))
+        try:
+            self._context.copy().run(self._spawn, asked, future)
+        except Exception as error:
+            future.set_exception(error)
         return future
 
     def _spawn_params(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +112,7 @@ class Manager(Actor):
         if name in self._port.names:
             raise NameTaken(f"a living actor is called {name!r} already")
 
-    async def _spawn(
+    def _spawn(
         self, asked: dict[str, Any], future: asyncio.Future[Any]
     ) -> None:
         child = ActorProxyMonitor(
@@ -496,15 +498,3 @@ def _reason_of(
         if code is None and sig is None:
             code = told
     return words, code, sig
-
-
-def _pass_failure(
-    future: asyncio.Future[Any], task: asyncio.Task[None]
-) -> None:
-    if future.done():
-        if not task.cancelled():
-            task.exception()
-    elif task.cancelled():
-        future.cancel()
-    elif (error := task.exception()) is not None:
-        future.set_exception(error)
