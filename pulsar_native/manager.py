@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import os
@@ -458,6 +459,12 @@ class Manager(Actor):
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
+
+    def __del__(self) -> None:
+        """Its loop was closed, or dropped, without a word."""
+        for child in getattr(self, "_children", {}).values():
+            with contextlib.suppress(OSError):
+                child._close_descriptors(forked=True)
 
 
 def _check_attributes(params: dict[str, Any]) -> None:
