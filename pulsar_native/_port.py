@@ -49,8 +49,8 @@ def dump_down(reason: str, exit_code: int | None, signal: int | None) -> bytes:
 
 
 def load_down(data: bytes) -> tuple[str, int | None, int | None]:
-    """What ``dump_down`` was given."""
-    code, signal = _DOWN.unpack_from(data)
+    """What ``dump_down`` was given; zeros for what is cut short."""
+    code, signal = _DOWN.unpack_from(data.ljust(_DOWN.size, b"\0"))
     reason = data[_DOWN.size :].decode(errors="replace")
     return reason, None if code == _NO_EXIT_CODE else code, signal or None
 

@@ -262,8 +262,9 @@ class Manager(Actor):
         if child is None:
             return
         child._link_lost = text
-        if text not in ("closed",):
+        if text != "closed":
             self.logger.error("link to %r closed: %s", child, text)
+            child._reason = child._reason or (f"link lost: {text}", None)
         if child._exit is None:
             child._timers.append(
                 self._loop.call_later(_LINK_GRACE, self._orphaned, child)
