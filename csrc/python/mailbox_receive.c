@@ -295,6 +295,8 @@ pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part)
             greet(self, peer, part);
         return err;
     }
+    if (part->env.kind == PN_HELLO)
+        return PN_EPROTO; /* once only */
     /* An actor speaks for itself only; the arbiter passes others' words. */
     if (peer != self->onward && part->env.source != peer->number)
         return PN_EPROTO;
