@@ -53,13 +53,6 @@ pn_envelope_encode(const pn_envelope *env, uint8_t *out)
     (void)put(out, env->extension, env->extension_size);
 }
 
-static bool
-known_kind(uint8_t kind)
-{
-    return (kind >= PN_HELLO && kind <= PN_PEER) ||
-           (kind >= PN_ASK && kind <= PN_KIND_LAST);
-}
-
 /* Whether payload bytes at offset are a chunk of a message of size. */
 static bool
 chunk_fits(const pn_envelope *env, size_t payload)
@@ -94,7 +87,7 @@ pn_envelope_decode(pn_envelope *out, const uint8_t *body, size_t len)
         .size = le64toh(wire.size),
         .offset = le64toh(wire.offset),
     };
-    if (!known_kind(env.kind) || (wire.flags & ~FLAG_NAMED) != 0 ||
+    if (!pn_kind_is_known(env.kind) || (wire.flags & ~FLAG_NAMED) != 0 ||
         env.command_size > PN_TEXT_LIMIT || env.name_size > PN_TEXT_LIMIT ||
         env.extension_size > PN_EXTENSION_LIMIT)
         return PN_EPROTO;

@@ -66,6 +66,14 @@ pn_kind_is_control(uint8_t kind)
     return kind <= PN_KIND_LAST_CONTROL;
 }
 
+/* Whether decode takes it. */
+static inline bool
+pn_kind_is_known(uint8_t kind)
+{
+    return (kind >= PN_HELLO && kind <= PN_PEER) ||
+           (kind >= PN_ASK && kind <= PN_KIND_LAST);
+}
+
 /* Bytes of the encoded envelope with its texts. */
 static inline size_t
 pn_envelope_size(const pn_envelope *env)

@@ -67,11 +67,17 @@ pn_link_limit(pn_link *link, const pn_link_limits *limits)
 }
 
 void
-pn_link_close(pn_link *link)
+pn_link_hang_up(pn_link *link)
 {
     if (link->fd >= 0)
         (void)close(link->fd);
     link->fd = -1;
+}
+
+void
+pn_link_close(pn_link *link)
+{
+    pn_link_hang_up(link);
     pn_inbox_free(&link->in);
     pn_outbox_free(&link->out);
 }

@@ -49,6 +49,10 @@ void pn_link_limit(pn_link *link, const pn_link_limits *limits);
  * borrowed from them end. Twice is once. */
 void pn_link_close(pn_link *link);
 
+/* Close the descriptor alone: what was borrowed from the boxes stays until
+ * pn_link_close. Twice is once. */
+void pn_link_hang_up(pn_link *link);
+
 /* Receive once into the inbox. PN_OK: bytes came, and *full tells whether all
  * the room was used, so that more may wait. PN_MORE: none now. PN_ECLOSED:
  * end of file, a reset (the peer has gone with bytes of ours unread), or the

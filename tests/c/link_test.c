@@ -404,6 +404,30 @@ test_without_memory_the_bytes_stay_in_the_kernel(void)
     CHECK_INT(live_blocks(), 0);
 }
 
+static void
+test_hanging_up_ends_the_link_and_keeps_what_was_lent(void)
+{
+    pn_link a, b;
+    pn_part part;
+    bool full;
+    int before = open_descriptors();
+    connect_links(&a, &b);
+    put(&a, PN_TELL, 1, 1000);
+    CHECK_INT(pn_link_flush(&a), PN_OK);
+    CHECK_INT(pn_link_receive(&b, &full), PN_OK);
+    CHECK_INT(pn_inbox_next(&b.in, &part), PN_OK);
+    pn_link_hang_up(&b);
+    pn_link_hang_up(&b);
+    CHECK(memcmp(part.payload, pattern, 1000) == 0);
+    CHECK_INT(pn_link_receive(&b, &full), PN_ECLOSED);
+    CHECK_INT(pn_link_flush(&b), PN_ECLOSED);
+    CHECK_INT(pn_link_receive(&a, &full), PN_ECLOSED);
+    pn_link_close(&a);
+    pn_link_close(&b);
+    CHECK_INT(open_descriptors(), before);
+    CHECK_INT(live_blocks(), 0);
+}
+
 int
 main(void)
 {
@@ -419,6 +443,7 @@ main(void)
     RUN(test_descriptors_that_a_peer_passes_do_not_stay);
     RUN(test_descriptor_is_taken_over_even_on_failure);
     RUN(test_closed_link_moves_nothing);
+    RUN(test_hanging_up_ends_the_link_and_keeps_what_was_lent);
     RUN(test_without_memory_the_bytes_stay_in_the_kernel);
     return 0;
 }
