@@ -95,6 +95,8 @@ mailbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_ValueError, "number 0 is nobody");
         return NULL;
     }
+    if (pn_mailbox_check_limits(&limits) < 0)
+        return NULL;
     MailboxObject *self = (MailboxObject *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
@@ -189,35 +191,6 @@ mailbox_dealloc(PyObject *op)
 /* --- methods --- */
 
 static PyObject *
-mailbox_attach(PyObject *op, PyObject *loop)
-{
-    MailboxObject *self = (MailboxObject *)op;
-    if (pn_mailbox_check(self) < 0 || pn_mailbox_open(self) < 0)
-        return NULL;
-    Py_XSETREF(self->loop, Py_NewRef(loop));
-    Py_XSETREF(self->create_future,
-               PyObject_GetAttrString(loop, "create_future"));
-    Py_XSETREF(self->call_soon, PyObject_GetAttrString(loop, "call_soon"));
-    Py_XSETREF(self->end_turn, PyObject_GetAttrString(op, "_end_turn"));
-    if (self->create_future == NULL || self->call_soon == NULL ||
-        self->end_turn == NULL)
-        return NULL;
-    PyObject *on_ready = PyObject_GetAttrString(op, "_on_ready");
-    if (on_ready == NULL)
-        return NULL;
-    PyObject *added = PyObject_CallMethod(loop, "add_reader", "iO",
-                                          self->poller.fd, on_ready);
-    Py_DECREF(on_ready);
-    if (added == NULL)
-        return NULL;
-    Py_DECREF(added);
-    self->held = false;
-    if (pn_mailbox_request_turn(self) < 0)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 mailbox_become(PyObject *op, PyObject *number)
 {
     MailboxObject *self = (MailboxObject *)op;
@@ -241,28 +214,6 @@ mailbox_hold(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* Stop being called by the loop, if it still lives. */
-static int
-detach(MailboxObject *self)
-{
-    PyObject *loop = self->loop;
-    if (loop == NULL)
-        return 0;
-    self->loop = NULL;
-    PyObject *closed = PyObject_CallMethod(loop, "is_closed", NULL);
-    int is_closed = closed == NULL ? -1 : PyObject_IsTrue(closed);
-    Py_XDECREF(closed);
-    PyObject *removed = NULL;
-    if (is_closed == 0)
-        removed =
-            PyObject_CallMethod(loop, "remove_reader", "i", self->poller.fd);
-    Py_DECREF(loop);
-    if (is_closed == 0 && removed == NULL)
-        return -1;
-    Py_XDECREF(removed);
-    return is_closed < 0 ? -1 : 0;
-}
-
 static PyObject *
 mailbox_close(PyObject *op, PyObject *unused)
 {
@@ -270,7 +221,7 @@ mailbox_close(PyObject *op, PyObject *unused)
     MailboxObject *self = (MailboxObject *)op;
     if (self->closed)
         Py_RETURN_NONE;
-    int err = detach(self);
+    int err = pn_mailbox_detach(self);
     self->closed = true;
     pn_mailbox_drop_links(self);
     return err < 0 ? NULL : Py_NewRef(Py_None);
@@ -295,9 +246,8 @@ mailbox_know(PyObject *op, PyObject *args)
     if (!PyArg_ParseTuple(args, "KK:know", &target, &serial) ||
         pn_mailbox_check(self) < 0)
         return NULL;
-    if (pn_map_put(&self->shipped, target, (void *)(uintptr_t)(serial + 1)) <
-        0)
-        return PyErr_NoMemory();
+    if (pn_mailbox_shipped(self, target, serial) < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -367,7 +317,7 @@ mailbox_hello_bytes(PyObject *op, PyObject *unused)
     }
 
 static PyMethodDef mailbox_methods[] = {
-    METHOD("attach", mailbox_attach, METH_O,
+    METHOD("attach", pn_mailbox_attach, METH_O,
            "attach(loop)\n--\n\nBe called by this running loop."),
     METHOD("become", mailbox_become, METH_O,
            "become(number)\n--\n\nTake the number that the arbiter gave."),

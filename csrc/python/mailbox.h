@@ -91,6 +91,9 @@ typedef struct {
  * before a fork shares none. 0, or -1 with an exception. */
 int pn_mailbox_open(MailboxObject *self);
 
+/* The link that the poller calls so; NULL if it has gone. */
+pn_peer *pn_mailbox_watched(MailboxObject *self, void *owner);
+
 /* The link over which number is reached; NULL if there is none. */
 pn_peer *pn_mailbox_way(MailboxObject *self, uint64_t number);
 
@@ -108,6 +111,9 @@ void pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer);
 
 /* Send what waits, on all links. */
 void pn_mailbox_flush_dirty(MailboxObject *self);
+
+/* Raise ValueError for limits that were given as negative numbers. */
+int pn_mailbox_check_limits(const pn_link_limits *limits);
 
 /* The link is gone or must go: tell Python, bury it. */
 void pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status);
@@ -130,7 +136,12 @@ void pn_mailbox_free_graveyard(MailboxObject *self);
  * exception. */
 int pn_mailbox_request_turn(MailboxObject *self);
 
+/* Stop being called by the loop, if it still lives. 0, or -1 with an
+ * exception. */
+int pn_mailbox_detach(MailboxObject *self);
+
 /* Methods. */
+PyObject *pn_mailbox_attach(PyObject *op, PyObject *loop);
 PyObject *pn_mailbox_on_ready(PyObject *op, PyObject *unused);
 PyObject *pn_mailbox_end_turn(PyObject *op, PyObject *unused);
 PyObject *pn_mailbox_flush(PyObject *op, PyObject *unused);
@@ -180,6 +191,11 @@ void pn_mailbox_hello(pn_hello *out);
 int pn_mailbox_set_text(const char **text, uint16_t *size, PyObject *value,
                         const char *what);
 
+/* Actor target knows the commands up to this serial. 0, or -1 with an
+ * exception. */
+int pn_mailbox_shipped(MailboxObject *self, uint64_t target,
+                       unsigned long long serial);
+
 /* Methods; the last one is a function of the module. */
 PyObject *pn_mailbox_send(PyObject *op, PyObject *const *args,
                           Py_ssize_t nargs);
@@ -202,6 +218,11 @@ void pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
 PyObject *pn_mailbox_load_error(MailboxObject *self, uint64_t source,
                                 const char *condition, const char *bytes,
                                 Py_ssize_t size);
+
+/* What port.explain says of an actor to which there is no way; name is a str.
+ * New reference or NULL. */
+PyObject *pn_mailbox_explain(MailboxObject *self, uint64_t target,
+                             PyObject *name);
 
 /* Raise RuntimeError unless on the mailbox's own thread and open. */
 int pn_mailbox_check(MailboxObject *self);

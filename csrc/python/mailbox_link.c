@@ -7,6 +7,7 @@
 #include "sys/clock.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /* A turn of the loop lasts no longer than this, as far as sending goes. */
 #define TURN_NS 100000
@@ -20,6 +21,22 @@ pn_mailbox_way(MailboxObject *self, uint64_t number)
     return peer != NULL ? peer : self->onward;
 }
 
+/* What the poller calls a link: by its actor's number. The kernel goes on
+ * watching a descriptor that somebody else has closed while a copy of it
+ * lives, and would give back a pointer to what was freed. */
+static void *
+watched_as(const pn_peer *peer)
+{
+    _Static_assert(sizeof(void *) >= sizeof peer->number, "a number fits");
+    return (void *)(uintptr_t)peer->number;
+}
+
+pn_peer *
+pn_mailbox_watched(MailboxObject *self, void *owner)
+{
+    return pn_map_get(&self->peers, (uint64_t)(uintptr_t)owner);
+}
+
 /* --- flushing --- */
 
 static void
@@ -27,7 +44,8 @@ arm(MailboxObject *self, pn_peer *peer, bool writable)
 {
     if (peer->armed == writable)
         return;
-    if (pn_poller_change(&self->poller, peer->link.fd, peer, writable) == 0)
+    if (pn_poller_change(&self->poller, peer->link.fd, watched_as(peer),
+                         writable) == 0)
         peer->armed = writable;
 }
 
@@ -150,6 +168,7 @@ bury(MailboxObject *self, pn_peer *peer)
         route->link = NULL;
     remove_dirty(self, peer);
     pn_poller_remove(&self->poller, peer->link.fd);
+    pn_link_hang_up(&peer->link); /* what runs now may last, or fork */
     if (!self->busy) {
         free_peer(peer);
         return;
@@ -195,6 +214,7 @@ pn_mailbox_drop_links(MailboxObject *self)
     while ((entry = pn_map_next(&self->peers, &cursor)) != NULL) {
         pn_peer *peer = entry->value;
         peer->lost = true;
+        pn_link_hang_up(&peer->link);
         peer->next = self->graveyard;
         self->graveyard = peer;
     }
@@ -212,6 +232,17 @@ pn_mailbox_drop_links(MailboxObject *self)
 /* --- connecting --- */
 
 int
+pn_mailbox_check_limits(const pn_link_limits *limits)
+{
+    if (limits->message_bytes <= PY_SSIZE_T_MAX &&
+        limits->outbox_messages <= PY_SSIZE_T_MAX &&
+        limits->outbox_bytes <= PY_SSIZE_T_MAX)
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "a limit is negative");
+    return -1;
+}
+
+int
 pn_mailbox_open(MailboxObject *self)
 {
     int err = self->poller.fd < 0 ? pn_poller_init(&self->poller) : 0;
@@ -224,7 +255,8 @@ pn_mailbox_open(MailboxObject *self)
 static int
 adopt(MailboxObject *self, pn_peer *peer, bool onward)
 {
-    int err = pn_poller_add(&self->poller, peer->link.fd, peer, false);
+    int err =
+        pn_poller_add(&self->poller, peer->link.fd, watched_as(peer), false);
     if (err < 0)
         return err;
     err = pn_map_put(&self->peers, peer->number, peer);
@@ -251,6 +283,10 @@ pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs)
                                      &number, &fd, &onward) ||
         pn_mailbox_check(self) < 0 || pn_mailbox_open(self) < 0)
         return NULL;
+    if (number == 0) {
+        PyErr_SetString(PyExc_ValueError, "number 0 is nobody");
+        return NULL;
+    }
     if (pn_map_get(&self->peers, number) != NULL)
         return PyErr_Format(PyExc_ValueError, "actor %llu has a link", number);
     pn_peer *peer = pn_alloc_zeroed(1, sizeof *peer);
@@ -278,7 +314,12 @@ pn_mailbox_link_pair(PyObject *module, PyObject *unused)
         errno = -err;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    return Py_BuildValue("ii", fds[0], fds[1]);
+    PyObject *pair = Py_BuildValue("ii", fds[0], fds[1]);
+    if (pair == NULL) {
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+    }
+    return pair;
 }
 
 /* The limits that the spec tells: for the links that stand already too. */
@@ -291,11 +332,14 @@ pn_mailbox_limit(PyObject *op, PyObject *args)
                           &outbox_bytes) ||
         pn_mailbox_check(self) < 0)
         return NULL;
-    self->limits = (pn_link_limits){
+    pn_link_limits limits = {
         .message_bytes = (size_t)message_bytes,
         .outbox_messages = (size_t)outbox_messages,
         .outbox_bytes = (size_t)outbox_bytes,
     };
+    if (pn_mailbox_check_limits(&limits) < 0)
+        return NULL;
+    self->limits = limits;
     size_t cursor = 0;
     const pn_map_entry *entry;
     while ((entry = pn_map_next(&self->peers, &cursor)) != NULL)

@@ -1,4 +1,5 @@
 /* Messages of the kinds that Python decides on, and asks that must fail. */
+#include "python/future.h"
 #include "python/mailbox.h"
 #include "python/payload.h"
 
@@ -20,14 +21,19 @@ pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
     if (command != NULL && pn_mailbox_set_text(&env.command, &env.command_size,
                                                command, "command") < 0)
         return NULL;
+    if (!pn_kind_is_known(kind))
+        return PyErr_Format(PyExc_ValueError, "no kind of message: %d", kind);
+    pn_ref bytes = {0};
     pn_peer *peer = pn_mailbox_way(self, target);
     if (peer == NULL || peer->lost)
         Py_RETURN_FALSE;
+    if (pn_payload_of(payload, &bytes) < 0)
+        return NULL;
     env.kind = kind;
     env.target = target;
     env.source = source;
     env.id = id;
-    if (pn_mailbox_put(self, peer, &env, pn_payload_of(payload)) < 0)
+    if (pn_mailbox_put(self, peer, &env, bytes) < 0)
         return NULL;
     Py_RETURN_TRUE;
 }
@@ -51,10 +57,9 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
         PyObject *future = waiter->object;
         pn_pending_recycle(&self->pending, waiter);
         PyObject *error = PyObject_CallNoArgs(make);
-        if (error != NULL)
-            pn_mailbox_resolve(self, future, true, error);
-        else
-            pn_mailbox_report(self);
+        if (error == NULL)
+            error = pn_take_exception();
+        pn_mailbox_resolve(self, future, true, error);
         Py_XDECREF(error);
         Py_DECREF(future);
         count++;

@@ -5,6 +5,7 @@
 #include "python/payload.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* A new text object of an envelope's command. */
@@ -37,8 +38,8 @@ receive_reply(MailboxObject *self, const pn_message *message)
     PyObject *future = pn_pending_take(&self->pending, message->env.id);
     if (future == NULL)
         return; /* its asker was told already that the actor had ended */
-    PyObject *value =
-        pn_payload_load(self->port.loads, message->payload, message->size);
+    PyObject *value = pn_payload_load(self->state, self->port.loads,
+                                      message->payload, message->size);
     bool failed = value == NULL;
     if (failed)
         value = pn_take_exception();
@@ -47,27 +48,36 @@ receive_reply(MailboxObject *self, const pn_message *message)
     Py_DECREF(future);
 }
 
+/* Fail ask id, if somebody waits for it: by a condition (NULL: an exception
+ * is set), or by what port.load_error raised instead. */
+static void
+fail_ask(MailboxObject *self, const pn_envelope *env, const char *condition,
+         const char *bytes, size_t size)
+{
+    PyObject *error = NULL;
+    PyObject *future = pn_pending_take(&self->pending, env->id);
+    if (future == NULL) {
+        PyErr_Clear(); /* its asker was told already that the actor ended */
+        return;
+    }
+    if (condition != NULL)
+        error = pn_mailbox_load_error(self, env->source, condition, bytes,
+                                      (Py_ssize_t)size);
+    if (error == NULL)
+        error = pn_take_exception();
+    pn_mailbox_resolve(self, future, true, error);
+    Py_XDECREF(error);
+    Py_DECREF(future);
+}
+
 static void
 receive_error(MailboxObject *self, const pn_message *message)
 {
     const pn_envelope *env = &message->env;
-    PyObject *future = pn_pending_take(&self->pending, env->id);
-    if (future == NULL)
-        return;
-    PyObject *condition = text_of(env->command, env->command_size);
-    PyObject *error =
-        condition == NULL
-            ? NULL
-            : pn_mailbox_load_error(
-                  self, env->source, PyUnicode_AsUTF8(condition),
-                  (const char *)message->payload, (Py_ssize_t)message->size);
-    Py_XDECREF(condition);
-    if (error != NULL)
-        pn_mailbox_resolve(self, future, true, error);
-    else
-        pn_mailbox_report(self);
-    Py_XDECREF(error);
-    Py_DECREF(future);
+    PyObject *text = text_of(env->command, env->command_size);
+    fail_ask(self, env, text == NULL ? NULL : PyUnicode_AsUTF8(text),
+             (const char *)message->payload, message->size);
+    Py_XDECREF(text);
 }
 
 static int
@@ -105,23 +115,14 @@ refuse_size(MailboxObject *self, const pn_envelope *env)
     char text[64]; /* PyBytes_FromFormat has no 64-bit numbers on 3.11 */
     (void)snprintf(text, sizeof text, "%llu bytes, limit %zu",
                    (unsigned long long)env->size, self->limits.message_bytes);
+    if (env->kind == PN_REPLY || env->kind == PN_ERROR)
+        fail_ask(self, env, "too-big", text, strlen(text));
+    if (env->kind != PN_ASK)
+        return;
     PyObject *size = PyBytes_FromString(text);
-    PyObject *future = NULL;
-    if (env->kind == PN_ASK)
-        pn_mailbox_reply_error(self, env->source, env->id, "too-big", size);
-    else if (env->kind == PN_REPLY || env->kind == PN_ERROR)
-        future = pn_pending_take(&self->pending, env->id);
-    if (future != NULL && size != NULL) {
-        PyObject *error = pn_mailbox_load_error(self, env->source, "too-big",
-                                                PyBytes_AS_STRING(size),
-                                                PyBytes_GET_SIZE(size));
-        if (error != NULL)
-            pn_mailbox_resolve(self, future, true, error);
-        Py_XDECREF(error);
-    }
-    if (PyErr_Occurred())
+    if (size == NULL)
         pn_mailbox_report(self);
-    Py_XDECREF(future);
+    pn_mailbox_reply_error(self, env->source, env->id, "too-big", size);
     Py_XDECREF(size);
 }
 
@@ -237,7 +238,7 @@ relay(MailboxObject *self, pn_peer *from, pn_part *part)
 }
 
 /* Replace the name of a target by its number, in the frame too. Without such
- * a name the target stays 0, which is nobody's number. */
+ * a name the target is 0, which is nobody's number. */
 static void
 resolve_name(MailboxObject *self, pn_peer *peer, pn_part *part)
 {
@@ -245,8 +246,7 @@ resolve_name(MailboxObject *self, pn_peer *peer, pn_part *part)
     PyObject *name = text_of(env->name, env->name_size);
     PyObject *number =
         name == NULL ? NULL : PyDict_GetItemWithError(self->port.names, name);
-    if (number != NULL)
-        env->target = PyLong_AsUnsignedLongLong(number);
+    env->target = number == NULL ? 0 : PyLong_AsUnsignedLongLong(number);
     if (PyErr_Occurred()) {
         PyErr_Clear();
         env->target = 0;

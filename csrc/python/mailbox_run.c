@@ -75,8 +75,18 @@ pn_mailbox_reply_error(MailboxObject *self, uint64_t source, uint64_t id,
         .command = condition,
         .command_size = (uint16_t)strlen(condition),
     };
-    pn_ref bytes = payload != NULL ? pn_payload_of(payload) : (pn_ref){0};
+    pn_ref bytes = {0};
+    if (payload != NULL && pn_payload_of(payload, &bytes) < 0)
+        pn_mailbox_report(self); /* the condition goes without it */
     put_answer(self, source, &env, bytes);
+}
+
+/* What happened cannot be told: report why, and let nobody wait for it. */
+static void
+reply_untold(MailboxObject *self, uint64_t source, uint64_t id)
+{
+    pn_mailbox_report(self);
+    pn_mailbox_reply_error(self, source, id, "failed", NULL);
 }
 
 static void
@@ -86,10 +96,13 @@ reply_exception(MailboxObject *self, uint64_t source, uint64_t id,
     PyObject *dump = Py_NewRef(self->port.dump_error);
     PyObject *bytes = PyObject_CallOneArg(dump, error);
     Py_DECREF(dump);
-    if (bytes != NULL && PyBytes_Check(bytes))
-        pn_mailbox_reply_error(self, source, id, "raised", bytes);
+    if (bytes != NULL && !PyBytes_CheckExact(bytes))
+        PyErr_Format(PyExc_TypeError, "dump_error gave %s, not bytes",
+                     Py_TYPE(bytes)->tp_name);
+    if (PyErr_Occurred())
+        reply_untold(self, source, id);
     else
-        pn_mailbox_report(self);
+        pn_mailbox_reply_error(self, source, id, "raised", bytes);
     Py_XDECREF(bytes);
 }
 
@@ -109,18 +122,18 @@ pn_mailbox_refuse(MailboxObject *self, uint64_t source, const pn_envelope *env)
         self->dead_letters++;
     if (env->kind != PN_ASK || env->offset > 0)
         return;
-    PyObject *condition = NULL, *payload = NULL;
-    PyObject *explain = Py_NewRef(self->port.explain);
-    PyObject *answer =
-        PyObject_CallFunction(explain, "Ks#", (unsigned long long)env->target,
-                              env->name, (Py_ssize_t)env->name_size);
-    Py_DECREF(explain);
-    if (answer != NULL && PyArg_ParseTuple(answer, "US", &condition, &payload))
-        pn_mailbox_reply_error(self, source, env->id,
-                               PyUnicode_AsUTF8(condition), payload);
+    const char *condition;
+    PyObject *payload, *answer = NULL;
+    PyObject *name =
+        PyUnicode_DecodeUTF8(env->name, (Py_ssize_t)env->name_size, "replace");
+    if (name != NULL)
+        answer = pn_mailbox_explain(self, env->target, name);
+    if (answer != NULL && PyArg_ParseTuple(answer, "sS", &condition, &payload))
+        pn_mailbox_reply_error(self, source, env->id, condition, payload);
     else
-        pn_mailbox_report(self);
+        reply_untold(self, source, env->id);
     Py_XDECREF(answer);
+    Py_XDECREF(name);
 }
 
 /* --- failures of commands --- */
@@ -186,9 +199,9 @@ flush_before(MailboxObject *self, PyObject *command, int64_t now)
         return;
     int slow =
         PySet_Size(self->slow) > 0 ? PySet_Contains(self->slow, command) : 0;
+    PyErr_Clear();
     if (slow != 0 || now - self->flushed_at > GATHER_NS)
         pn_mailbox_flush_dirty(self);
-    PyErr_Clear();
 }
 
 static void
@@ -238,20 +251,22 @@ is_awaitable(PyObject *value)
     return type->tp_as_async != NULL && type->tp_as_async->am_await != NULL;
 }
 
-/* The arguments of a message: a tuple, or the list [tuple, dict]. Borrowed
- * out of value. */
+/* The arguments of a message: a tuple, or the list [tuple, dict]. New
+ * references, for the list may change while the command runs. */
 static int
 split_arguments(PyObject *value, PyObject **args, PyObject **kwargs)
 {
-    *kwargs = NULL;
-    *args = value;
+    PyObject *first = value, *second = NULL;
     if (PyList_CheckExact(value) && PyList_GET_SIZE(value) == 2) {
-        *args = PyList_GET_ITEM(value, 0);
-        *kwargs = PyList_GET_ITEM(value, 1);
+        first = PyList_GET_ITEM(value, 0);
+        second = PyList_GET_ITEM(value, 1);
     }
-    if (PyTuple_CheckExact(*args) &&
-        (*kwargs == NULL || PyDict_CheckExact(*kwargs)))
+    if (PyTuple_CheckExact(first) &&
+        (second == NULL || PyDict_CheckExact(second))) {
+        *args = Py_NewRef(first);
+        *kwargs = Py_XNewRef(second);
         return 0;
+    }
     PyErr_SetString(PyExc_TypeError, "arguments of a message are no tuple");
     return -1;
 }
@@ -261,9 +276,10 @@ static PyObject *
 call_in_context(MailboxObject *self, PyObject *function, PyObject *context,
                 const pn_message *message)
 {
-    PyObject *args, *kwargs, *result = NULL, *request = NULL;
-    PyObject *value =
-        pn_payload_load(self->port.loads, message->payload, message->size);
+    PyObject *args = NULL, *kwargs = NULL;
+    PyObject *result = NULL, *request = NULL;
+    PyObject *value = pn_payload_load(self->state, self->port.loads,
+                                      message->payload, message->size);
     if (value == NULL || split_arguments(value, &args, &kwargs) < 0)
         goto done;
     request = pn_request_new(self, message->env.source);
@@ -274,6 +290,8 @@ call_in_context(MailboxObject *self, PyObject *function, PyObject *context,
         Py_CLEAR(result);
 done:
     Py_XDECREF(value);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
     Py_XDECREF(request);
     return result;
 }
@@ -298,17 +316,17 @@ static void
 run_function(MailboxObject *self, const pn_message *message, PyObject *command)
 {
     const pn_envelope *env = &message->env;
-    PyObject *function = ((BaseCommandObject *)command)->function;
-    PyObject *context = PyContext_CopyCurrent();
     int64_t start = pn_clock_now();
     flush_before(self, command, start);
     self->handled++;
     PyObject *result = NULL;
-    if (context != NULL && function != NULL) {
-        function = Py_NewRef(function);
+    PyObject *function = Py_XNewRef(((BaseCommandObject *)command)->function);
+    PyObject *context = PyContext_CopyCurrent();
+    if (context != NULL && function == NULL)
+        PyErr_SetString(PyExc_TypeError, "the command has no function");
+    else if (context != NULL)
         result = call_in_context(self, function, context, message);
-        Py_DECREF(function);
-    }
+    Py_XDECREF(function);
     note_duration(self, command, result == NULL ? 0 : pn_clock_now() - start);
     if (result == NULL)
         fail_run(self, env);

@@ -47,10 +47,14 @@ pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
 static PyObject *
 new_future(MailboxObject *self)
 {
-    if (self->create_future != NULL)
-        return PyObject_CallNoArgs(self->create_future);
-    PyErr_SetString(PyExc_RuntimeError, "the mailbox has no loop yet");
-    return NULL;
+    if (self->create_future == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the mailbox has no loop yet");
+        return NULL;
+    }
+    PyObject *create = Py_NewRef(self->create_future);
+    PyObject *future = PyObject_CallNoArgs(create);
+    Py_DECREF(create);
+    return future;
 }
 
 /* Turn the exception that is set into the future's own. */
@@ -147,20 +151,42 @@ raise_condition(MailboxObject *self, uint64_t target, const char *condition,
     Py_XDECREF(error);
 }
 
-static void
-raise_unreachable(MailboxObject *self, uint64_t target, PyObject *name)
+PyObject *
+pn_mailbox_explain(MailboxObject *self, uint64_t target, PyObject *name)
 {
     PyObject *explain = Py_NewRef(self->port.explain);
     PyObject *answer =
-        PyObject_CallFunction(explain, "Ks", (unsigned long long)target,
-                              name == NULL ? "" : PyUnicode_AsUTF8(name));
+        PyObject_CallFunction(explain, "KO", (unsigned long long)target, name);
     Py_DECREF(explain);
+    return answer;
+}
+
+static void
+raise_unreachable(MailboxObject *self, uint64_t target, PyObject *name)
+{
+    PyObject *known = name == NULL ? PyUnicode_New(0, 0) : Py_NewRef(name);
+    PyObject *answer = NULL;
+    if (known != NULL)
+        answer = pn_mailbox_explain(self, target, known);
+    Py_XDECREF(known);
     const char *condition, *bytes;
     Py_ssize_t size;
     if (answer != NULL &&
         PyArg_ParseTuple(answer, "sy#", &condition, &bytes, &size))
         raise_condition(self, target, condition, bytes, size);
     Py_XDECREF(answer);
+}
+
+int
+pn_mailbox_shipped(MailboxObject *self, uint64_t target,
+                   unsigned long long serial)
+{
+    /* One more than the serial, so that it is never NULL. */
+    uintptr_t value = serial < UINTPTR_MAX ? (uintptr_t)serial + 1 : serial;
+    if (pn_map_put(&self->shipped, target, (void *)value) == PN_OK)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
 }
 
 /* See that the target knows the command, if it is of this process. */
@@ -185,12 +211,7 @@ ship_commands(MailboxObject *self, const sending *call)
     Py_DECREF(latest);
     if (PyErr_Occurred())
         return -1;
-    if (pn_map_put(&self->shipped, call->target,
-                   (void *)(uintptr_t)(serial + 1)) < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return 0;
+    return pn_mailbox_shipped(self, call->target, serial);
 }
 
 /* Whether the actor's link has gone and its end is still to be told: an ask
@@ -312,8 +333,8 @@ resolve(MailboxObject *self, PyObject *target, sending *call)
     Py_DECREF(resolve);
     if (found == NULL)
         return -1;
-    PyObject *name;
-    unsigned long long number;
+    PyObject *name = NULL;
+    unsigned long long number = 0;
     int ok = PyArg_ParseTuple(found, "KO;a target", &number, &name);
     if (ok && name != Py_None)
         call->name = Py_NewRef(name);
@@ -339,7 +360,9 @@ look_up(MailboxObject *self, PyObject *command, sending *call)
                      "%s",
                      Py_TYPE(command)->tp_name);
     }
-    if (PyErr_Occurred() || command == NULL)
+    if (command == NULL)
+        PyErr_SetString(PyExc_TypeError, "the command has no name");
+    if (PyErr_Occurred())
         return -1;
     if (call->known != NULL) {
         call->command = Py_NewRef(command);

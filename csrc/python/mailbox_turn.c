@@ -5,6 +5,7 @@
 #include "sys/clock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 
 #define EVENT_BATCH 64
@@ -21,14 +22,102 @@ pn_mailbox_request_turn(MailboxObject *self)
     if (self->turn || self->call_soon == NULL)
         return 0;
     PyObject *call_soon = Py_NewRef(self->call_soon);
-    PyObject *handle = PyObject_CallOneArg(call_soon, self->end_turn);
+    PyObject *end_turn = Py_NewRef(self->end_turn);
+    self->turn = true; /* before the call, which may be end_turn itself */
+    PyObject *handle = PyObject_CallOneArg(call_soon, end_turn);
     Py_DECREF(call_soon);
-    if (handle == NULL)
+    Py_DECREF(end_turn);
+    if (handle == NULL) {
+        self->turn = false;
         return -1;
+    }
     Py_DECREF(handle);
-    self->turn = true;
     return 0;
 }
+
+/* --- the loop --- */
+
+int
+pn_mailbox_detach(MailboxObject *self)
+{
+    PyObject *loop = self->loop;
+    if (loop == NULL)
+        return 0;
+    self->loop = NULL;
+    PyObject *closed = PyObject_CallMethod(loop, "is_closed", NULL);
+    int is_closed = closed == NULL ? -1 : PyObject_IsTrue(closed);
+    Py_XDECREF(closed);
+    PyObject *removed = NULL;
+    if (is_closed == 0 && self->poller.fd >= 0)
+        removed =
+            PyObject_CallMethod(loop, "remove_reader", "i", self->poller.fd);
+    else if (is_closed >= 0)
+        removed = Py_NewRef(Py_None);
+    Py_DECREF(loop);
+    if (removed == NULL)
+        return -1;
+    Py_DECREF(removed);
+    return 0;
+}
+
+/* What is called of a loop. */
+typedef struct {
+    PyObject *create_future;
+    PyObject *call_soon;
+    PyObject *end_turn;
+    PyObject *on_ready;
+} loop_calls;
+
+static int
+look_up_calls(PyObject *op, PyObject *loop, loop_calls *out)
+{
+    *out = (loop_calls){.create_future =
+                            PyObject_GetAttrString(loop, "create_future")};
+    if (out->create_future != NULL)
+        out->call_soon = PyObject_GetAttrString(loop, "call_soon");
+    if (out->call_soon != NULL)
+        out->end_turn = PyObject_GetAttrString(op, "_end_turn");
+    if (out->end_turn != NULL)
+        out->on_ready = PyObject_GetAttrString(op, "_on_ready");
+    if (out->on_ready != NULL)
+        return 0;
+    Py_XDECREF(out->create_future);
+    Py_XDECREF(out->call_soon);
+    Py_XDECREF(out->end_turn);
+    return -1;
+}
+
+/* Every look-up may run code of the loop's, so nothing is set before all are
+ * done. */
+PyObject *
+pn_mailbox_attach(PyObject *op, PyObject *loop)
+{
+    MailboxObject *self = (MailboxObject *)op;
+    if (pn_mailbox_check(self) < 0 || pn_mailbox_open(self) < 0)
+        return NULL;
+    loop_calls calls;
+    if (look_up_calls(op, loop, &calls) < 0)
+        return NULL;
+    PyObject *added = NULL;
+    if (pn_mailbox_detach(self) == 0)
+        added = PyObject_CallMethod(loop, "add_reader", "iO", self->poller.fd,
+                                    calls.on_ready);
+    Py_DECREF(calls.on_ready);
+    Py_XSETREF(self->create_future, calls.create_future);
+    Py_XSETREF(self->call_soon, calls.call_soon);
+    Py_XSETREF(self->end_turn, calls.end_turn);
+    if (added == NULL)
+        return NULL;
+    Py_DECREF(added);
+    Py_XSETREF(self->loop, Py_NewRef(loop));
+    self->held = false;
+    self->turn = false; /* the one that was asked of another loop */
+    if (pn_mailbox_request_turn(self) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* --- batches --- */
 
 /* Handle the messages that lie in the peer's inbox, until it is empty or time
  * is up. Returns PN_MORE when empty, PN_OK when time is up, or a failure. */
@@ -140,6 +229,7 @@ read_local(MailboxObject *self, int64_t deadline)
     if (err < 0) {
         (void)pn_raise_status(self->state, err);
         pn_mailbox_report(self);
+        local->unread = true; /* what lies behind it has its turn, too */
     }
 }
 
@@ -203,7 +293,7 @@ pn_mailbox_end_turn(PyObject *op, PyObject *unused)
     if (self->closed || self->busy)
         Py_RETURN_NONE;
     pn_mailbox_flush_dirty(self);
-    if (self->closed || !any_unread(self))
+    if (self->closed || self->held || !any_unread(self))
         Py_RETURN_NONE;
     int64_t deadline = pn_clock_now() + BATCH_NS;
     self->busy = true;
@@ -217,11 +307,13 @@ static void
 handle_events(MailboxObject *self, const pn_poll_event *events, int count)
 {
     int64_t deadline = pn_clock_now() + BATCH_NS;
-    for (int i = 0; i < count && !self->closed; i++) {
-        pn_peer *peer = events[i].owner;
+    for (int i = 0; i < count && !self->closed && !PyErr_Occurred(); i++) {
+        pn_peer *peer = pn_mailbox_watched(self, events[i].owner);
+        if (peer == NULL)
+            continue;
         if (events[i].writable && !peer->lost)
             pn_mailbox_flush_peer(self, peer);
-        if (events[i].readable && !peer->lost && !PyErr_Occurred())
+        if (events[i].readable && !peer->lost)
             read_peer(self, peer, deadline);
     }
 }
@@ -232,7 +324,7 @@ pn_mailbox_on_ready(PyObject *op, PyObject *unused)
     (void)unused;
     MailboxObject *self = (MailboxObject *)op;
     pn_poll_event events[EVENT_BATCH];
-    if (self->closed || self->busy || self->poller.fd < 0)
+    if (self->closed || self->busy || self->held || self->poller.fd < 0)
         Py_RETURN_NONE;
     int count = pn_poller_wait(&self->poller, events, EVENT_BATCH, 0);
     if (count < 0)
@@ -241,6 +333,15 @@ pn_mailbox_on_ready(PyObject *op, PyObject *unused)
     self->flushed_at = pn_clock_now();
     handle_events(self, events, count);
     return finish_batch(self);
+}
+
+/* What poll takes: nothing of what is negative, or no number. */
+static int
+milliseconds(double seconds)
+{
+    if (!(seconds > 0))
+        return 0;
+    return seconds < INT_MAX / 1000 ? (int)(seconds * 1000) : INT_MAX;
 }
 
 PyObject *
@@ -258,7 +359,7 @@ pn_mailbox_wait(PyObject *op, PyObject *seconds)
     struct pollfd item = {.fd = self->poller.fd, .events = POLLIN};
     int ready;
     Py_BEGIN_ALLOW_THREADS
-    ready = poll(&item, 1, (int)(timeout * 1000));
+    ready = poll(&item, 1, milliseconds(timeout));
     Py_END_ALLOW_THREADS
     if (ready < 0 && errno != EINTR)
         return PyErr_SetFromErrno(PyExc_OSError);

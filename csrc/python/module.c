@@ -52,10 +52,12 @@ intern_names(pn_state *state)
 {
     PyObject **members[] = {&state->done,       &state->result,
                             &state->set_result, &state->set_exception,
-                            &state->lower,      &state->add_done_callback};
+                            &state->lower,      &state->add_done_callback,
+                            &state->release};
     const char *const names[] = {"done",       "result",
                                  "set_result", "set_exception",
-                                 "lower",      "add_done_callback"};
+                                 "lower",      "add_done_callback",
+                                 "release"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *members[i] = PyUnicode_InternFromString(names[i]);
         if (*members[i] == NULL)

@@ -70,15 +70,21 @@ release_object(void *owner)
     Py_DECREF((PyObject *)owner);
 }
 
-pn_ref
-pn_payload_of(PyObject *bytes)
+int
+pn_payload_of(PyObject *bytes, pn_ref *out)
 {
-    return (pn_ref){
+    if (!PyBytes_CheckExact(bytes)) {
+        PyErr_Format(PyExc_TypeError, "a payload is bytes, not %s",
+                     Py_TYPE(bytes)->tp_name);
+        return -1;
+    }
+    *out = (pn_ref){
         .data = (const uint8_t *)PyBytes_AS_STRING(bytes),
         .size = (size_t)PyBytes_GET_SIZE(bytes),
         .owner = Py_NewRef(bytes),
         .release = release_object,
     };
+    return 0;
 }
 
 int
@@ -93,29 +99,45 @@ pn_payload_dump(pn_state *state, PyObject *dumps, PyObject *value, pn_ref *out)
     }
     if (bytes == NULL)
         return -1;
-    if (!PyBytes_Check(bytes)) {
-        PyErr_Format(PyExc_TypeError, "dumps gave %s, not bytes",
-                     Py_TYPE(bytes)->tp_name);
-        Py_DECREF(bytes);
-        return -1;
-    }
-    *out = pn_payload_of(bytes);
+    int err = pn_payload_of(bytes, out);
     Py_DECREF(bytes);
-    return 0;
+    return err;
+}
+
+/* The view's memory is lent: frames that an exception keeps must not reach it
+ * any more. If something still looks through the view, that is the failure. */
+static void
+take_view_back(pn_state *state, PyObject *view, PyObject **value)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *released = PyObject_CallMethodNoArgs(view, state->release);
+    if (released == NULL) {
+        Py_CLEAR(*value);
+        Py_XDECREF(type);
+        Py_XDECREF(error);
+        Py_XDECREF(traceback);
+        return;
+    }
+    Py_DECREF(released);
+    PyErr_Restore(type, error, traceback);
 }
 
 PyObject *
-pn_payload_load(PyObject *loads, const uint8_t *bytes, size_t size)
+pn_payload_load(pn_state *state, PyObject *loads, const uint8_t *bytes,
+                size_t size)
 {
     Py_ssize_t length = (Py_ssize_t)size;
+    bool copy = size <= COPY_LIMIT;
     PyObject *data =
-        size <= COPY_LIMIT
-            ? PyBytes_FromStringAndSize((const char *)bytes, length)
-            : PyMemoryView_FromMemory((char *)(uintptr_t)bytes, length,
-                                      PyBUF_READ);
+        copy ? PyBytes_FromStringAndSize((const char *)bytes, length)
+             : PyMemoryView_FromMemory((char *)(uintptr_t)bytes, length,
+                                       PyBUF_READ);
     if (data == NULL)
         return NULL;
     PyObject *value = PyObject_CallOneArg(loads, data);
+    if (!copy)
+        take_view_back(state, data, &value);
     Py_DECREF(data);
     return value;
 }

@@ -11,10 +11,15 @@
 int pn_payload_dump(pn_state *state, PyObject *dumps, PyObject *value,
                     pn_ref *out);
 
-/* A payload that is this bytes object; takes a reference of its own. */
-pn_ref pn_payload_of(PyObject *bytes);
+/* A payload that is this bytes object; takes a reference of its own. 0, or -1
+ * with TypeError if it is not exactly bytes: giving back an instance of a
+ * subclass could run anybody's code in the midst of a link. */
+int pn_payload_of(PyObject *bytes, pn_ref *out);
 
-/* Unpickle. The bytes are only read during the call. New reference or NULL. */
-PyObject *pn_payload_load(PyObject *loads, const uint8_t *bytes, size_t size);
+/* Unpickle. The bytes are only read during the call: what loads was given of
+ * them is released after it, and BufferError raised where that cannot be. New
+ * reference or NULL. */
+PyObject *pn_payload_load(pn_state *state, PyObject *loads,
+                          const uint8_t *bytes, size_t size);
 
 #endif

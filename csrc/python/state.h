@@ -23,6 +23,7 @@ typedef struct {
     PyObject *set_result;
     PyObject *set_exception;
     PyObject *add_done_callback;
+    PyObject *release;          /* interned: memoryview.release */
     PyObject *lower;            /* interned: str.lower */
     PyObject *get_running_loop; /* asyncio.get_running_loop */
     PyObject *current;          /* ContextVar of the current actor's mailbox */
