@@ -127,6 +127,10 @@ class ProcessActor(Actor):
             }
         )
 
+    def _forget(self) -> None:
+        super()._forget()
+        self._forget_signals(signal.SIGTERM)
+
     # --- life ---
 
     def wait_for_spec(self, link_fd: int) -> bytes | None:

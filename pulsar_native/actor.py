@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -462,6 +464,14 @@ class Actor(EventHandler):
     def _forget(self) -> None:
         """In a process forked by somebody else: close without a byte."""
         self.mailbox.forget()
+
+    def _forget_signals(self, *signals: int) -> None:
+        """In such a process: a signal to it must not reach the loop, whose
+        wake-up descriptor both have."""
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.set_wakeup_fd(-1)
+            for number in signals:
+                signal.signal(number, signal.SIG_DFL)
 
 
 def _copy(result: Future[Any], asked: asyncio.Future[Any]) -> None:

@@ -19,10 +19,13 @@ from .consts import (
     ACTOR_STATES,
     MONITOR_TASK_PERIOD,
 )
-from .exceptions import ActorDown, HaltServer
+from .exceptions import ActorDown
 from .manager import Manager
 from .proxy import ActorProxy
 from .utils.config import Config
+
+# What ends a program; asked for in Arbiter.start only.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 __all__ = ["Arbiter", "arbiter", "shutdown", "use_actor"]
 
@@ -121,14 +124,18 @@ class Arbiter(Manager):
         loop = asyncio.get_running_loop()
         self._program = True
         self._main = loop.create_future()
-        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        for sig in _SIGNALS:
             loop.add_signal_handler(sig, self._on_signal, sig)
         loop.set_exception_handler(
             functools.partial(_logging.on_loop_error, self)
         )
         self._attach(loop)
-        with contextlib.suppress(Exception, HaltServer):
+        try:
             await self._start()
+        except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            del error  # stop() has it
         return await self._main
 
     async def _end_program(self, error: BaseException) -> int:
@@ -221,6 +228,8 @@ class Arbiter(Manager):
 
     def _forget(self) -> None:
         super()._forget()
+        if self._program:
+            self._forget_signals(*_SIGNALS)
         _living.discard(self)
 
 
