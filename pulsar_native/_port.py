@@ -124,10 +124,17 @@ class Port:
         self, kind: int, source: int, id: int, text: str, payload: bytes
     ) -> None:
         """A message that is neither ask nor answer has come."""
-        if kind == KIND_DEFINE:
-            commands.load(payload)
-        else:
-            self._actor._control(kind, source, id, payload)
+        try:
+            if kind == KIND_DEFINE:
+                commands.load(payload)
+            else:
+                self._actor._control(kind, source, id, payload)
+        except Exception:
+            self._actor.logger.exception(
+                "a message of kind %d from %r is of no use",
+                kind,
+                self.proxy(source),
+            )
 
     def lost(self, number: int, status: int, text: str) -> None:
         """The link to actor *number* has ended."""
