@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import stat
 import sys
 import threading
 import time
@@ -209,25 +211,21 @@ def close_link(actor: Any) -> None:
 
 def link_descriptor() -> int:
     for name in os.listdir("/proc/self/fd"):
-        try:
-            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                found = int(name)
-        except OSError:
-            continue
-        else:
-            if _is_link(found):
-                return found
+        if _is_link(int(name)):
+            return int(name)
     raise AssertionError("no link")
 
 
 def _is_link(fd: int) -> bool:
-    import socket
-
     try:
-        with socket.socket(fileno=os.dup(fd)) as file:
-            return bool(file.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED))
+        copy = os.dup(fd)
+        if not stat.S_ISSOCK(os.fstat(copy).st_mode):
+            os.close(copy)
+            return False
     except OSError:
         return False
+    with socket.socket(fileno=copy) as file:
+        return bool(file.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED))
 
 
 def write(actor: Any, text: str) -> None:

@@ -4,6 +4,7 @@ is left when a test has ended."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -103,14 +104,17 @@ def children_of(pid: int) -> dict[int, str]:
 
 
 def open_descriptors() -> dict[int, str]:
-    """This process's descriptors and what they are."""
+    """This process's descriptors and what they are, except those that lead
+    to fork servers: they outlive a test."""
     found = {}
+    servers = list(_forkserver._servers.values())
+    controls = {server.control.fileno() for server in servers}
     for name in os.listdir("/proc/self/fd"):
         try:
             found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
         except OSError:
             continue  # that of the listing itself
-    return found
+    return {fd: what for fd, what in found.items() if fd not in controls}
 
 
 def start_fork_server() -> None:
@@ -125,10 +129,10 @@ def start_fork_server() -> None:
 
 def _processes_left() -> dict[int, str]:
     left = children_of(os.getpid())
-    server = _forkserver.server_pid()
-    if server is not None:
-        left.pop(server, None)
-        left |= children_of(server)
+    for server in list(_forkserver._servers.values()):
+        if server.alive():
+            left.pop(server.process.pid, None)
+            left |= children_of(server.process.pid)
     return left
 
 
@@ -183,10 +187,8 @@ class Program:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.communicate()
 
     def line(self) -> str:
