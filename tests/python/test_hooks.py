@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import time
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_periodic_task_follows_the_timeout(
         times: list[float] = []
         while len(times) < 4:
             times = await ask(worker, _times)
-        gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+        gaps = [b - a for a, b in itertools.pairwise(times)]
         assert min(gaps) >= least
         notified = worker.notified
         await until(lambda: worker.notified > notified, "a heartbeat")
