@@ -130,6 +130,7 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->create_future);
     Py_VISIT(self->call_soon);
     Py_VISIT(self->end_turn);
+    Py_VISIT(self->context);
     Py_VISIT(self->tasks);
     Py_VISIT(self->slow);
     for (size_t i = 0; i < PORT_SIZE; i++)
@@ -167,6 +168,7 @@ mailbox_clear(PyObject *op)
     Py_CLEAR(self->create_future);
     Py_CLEAR(self->call_soon);
     Py_CLEAR(self->end_turn);
+    Py_CLEAR(self->context);
     Py_CLEAR(self->tasks);
     Py_CLEAR(self->slow);
     for (size_t i = 0; i < PORT_SIZE; i++)

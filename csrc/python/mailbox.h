@@ -80,6 +80,7 @@ typedef struct {
     PyObject *create_future;
     PyObject *call_soon;
     PyObject *end_turn; /* bound methods of this object */
+    PyObject *context;  /* that of attach: commands run in copies of it */
     PyObject *tasks;    /* set of running command tasks */
     PyObject *slow;     /* set of commands that were slow */
     pn_port port;

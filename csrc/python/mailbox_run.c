@@ -312,6 +312,15 @@ start_task(MailboxObject *self, const pn_envelope *env, PyObject *awaitable,
     Py_XDECREF(task);
 }
 
+/* The loop may call us in the context of whoever sends, so that is not what a
+ * command sees. */
+static PyObject *
+new_context(MailboxObject *self)
+{
+    return self->context != NULL ? PyContext_Copy(self->context)
+                                 : PyContext_CopyCurrent();
+}
+
 static void
 run_function(MailboxObject *self, const pn_message *message, PyObject *command)
 {
@@ -321,7 +330,7 @@ run_function(MailboxObject *self, const pn_message *message, PyObject *command)
     self->handled++;
     PyObject *result = NULL;
     PyObject *function = Py_XNewRef(((BaseCommandObject *)command)->function);
-    PyObject *context = PyContext_CopyCurrent();
+    PyObject *context = new_context(self);
     if (context != NULL && function == NULL)
         PyErr_SetString(PyExc_TypeError, "the command has no function");
     else if (context != NULL)

@@ -95,6 +95,10 @@ pn_mailbox_attach(PyObject *op, PyObject *loop)
     MailboxObject *self = (MailboxObject *)op;
     if (pn_mailbox_check(self) < 0 || pn_mailbox_open(self) < 0)
         return NULL;
+    PyObject *context = PyContext_CopyCurrent();
+    if (context == NULL)
+        return NULL;
+    Py_XSETREF(self->context, context);
     loop_calls calls;
     if (look_up_calls(op, loop, &calls) < 0)
         return NULL;
