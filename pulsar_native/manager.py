@@ -9,6 +9,7 @@ import itertools
 import os
 import pickle
 import signal
+import threading
 import time
 from typing import Any
 
@@ -64,6 +65,10 @@ class Manager(Actor):
 
     def spawn(self, **params: Any) -> asyncio.Future[ActorProxy]:
         """As the function ``spawn``."""
+        if self.tid != threading.get_ident():
+            raise RuntimeError(
+                "not on the thread of the actor's loop: use send_threadsafe"
+            )
         asked = self._spawn_params(params)
         future = self._loop.create_future()
         future.aid = asked["aid"]  # type: ignore[attr-defined]
