@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ._context import get_actor
+from ._context import owner as _owner
 from ._native import Request, current_mailbox
 from .actor import Actor, is_actor
 from .arbiter import (
@@ -156,10 +157,11 @@ def send_threadsafe(
     """``send`` from any thread; gives a ``concurrent.futures.Future``.
 
     The sender is the current actor: known in the threads of its
-    ``executor()``, else the main thread's arbiter. RuntimeError if there is
-    none. The loop's own thread must not wait for the result.
+    ``executor()``; else the actor whose process this is, or the main
+    thread's arbiter. RuntimeError if there is none. The loop's own thread
+    must not wait for the result.
     """
-    actor = get_actor() or latest_of_main()
+    actor = get_actor() or _owner() or latest_of_main()
     if actor is None or actor.stopped():
         raise RuntimeError("no actor runs in this process")
     return actor.send_threadsafe(target, command, *args, **kwargs)

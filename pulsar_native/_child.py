@@ -252,6 +252,7 @@ def _new_loop(actor: ProcessActor) -> asyncio.AbstractEventLoop:
     loop = asyncio.SelectorEventLoop(SpinningSelector(actor.cfg.spin))
     actor._loop = loop
     _context.set_loop_actor(loop, actor)
+    _context.set_owner(actor)
     asyncio.set_event_loop(loop)
     return loop
 

@@ -21,6 +21,20 @@ _by_loop: weakref.WeakKeyDictionary[
 ] = weakref.WeakKeyDictionary()
 
 
+# The actor that a process was made for, not kept alive by this.
+_owner: list[weakref.ref[Actor]] = []
+
+
+def set_owner(actor: Actor) -> None:
+    """Make *actor* the one whose process this is."""
+    _owner[:] = [weakref.ref(actor)]
+
+
+def owner() -> Actor | None:
+    """The actor whose process this is; None in an arbiter's process."""
+    return _owner[0]() if _owner else None
+
+
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """The loop that runs in this thread, or None."""
     try:
@@ -70,6 +84,7 @@ def _forget() -> None:
     for actor in living_actors():
         actor._forget()
     _by_loop.clear()
+    _owner.clear()
     current.set(None)
 
 
