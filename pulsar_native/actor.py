@@ -90,7 +90,8 @@ class Actor(EventHandler):
             outbox_messages=cfg.outbox_messages,
             outbox_bytes=cfg.outbox_bytes,
         )
-        self._context = copy_context()
+        # Of its own: nothing of whoever happened to use actors first.
+        self._context = Context()
         self._context.run(current.set, self.mailbox)
 
     def __repr__(self) -> str:
