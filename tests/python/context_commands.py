@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -176,6 +177,15 @@ def see(request: Any) -> str:
 async def paint_and_ask(request: Any, target: Any) -> tuple[str, str]:
     colour.set("of the caller")
     return await pn.send(target, "see"), colour.get()
+
+
+@pn.command()
+def paint_and_tell_itself(request: Any) -> None:
+    colour.set("of a slow one")
+    pn.tell(request.actor, "see")
+    end = time.monotonic() + 0.003
+    while time.monotonic() < end:
+        pass
 
 
 @pn.command()
