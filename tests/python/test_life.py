@@ -124,11 +124,11 @@ def test_an_ask_by_name_hears_of_the_death_too() -> None:
 def test_an_asker_that_dies_is_no_trouble_for_the_asked() -> None:
     async def main() -> None:
         one, two = await asyncio.gather(pn.spawn(), pn.spawn())
-        asked = pn.send(one, "pass_on", two, "nap", 0.2)
+        asked = pn.send(one, "pass_on", two, "nap", 1.5)
         await ask(one, _talked_to, two)
         os.kill(one.pid, signal.SIGKILL)
         assert isinstance(await failure(asked), pn.ActorDown)
-        await pn.send(two, "nap", 0.3)
+        await pn.send(two, "nap", 1.6)  # the reply to the dead has left
         assert await pn.send(two, "ping") == "pong"
 
     run(main)
