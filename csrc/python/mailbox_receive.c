@@ -285,6 +285,16 @@ greet(MailboxObject *self, pn_peer *peer, const pn_part *part)
     tell_control(self, &message);
 }
 
+/* An actor speaks for itself only, and not as an arbiter; the arbiter passes
+ * others' words. */
+static bool
+may_say(const pn_peer *peer, const pn_envelope *env)
+{
+    bool as_arbiter = env->kind == PN_STOP || env->kind == PN_BOUND ||
+                      env->kind == PN_PEER || env->kind == PN_SPEC;
+    return env->source == peer->number && (peer->local || !as_arbiter);
+}
+
 int
 pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part)
 {
@@ -297,8 +307,7 @@ pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part)
     }
     if (part->env.kind == PN_HELLO)
         return PN_EPROTO; /* once only */
-    /* An actor speaks for itself only; the arbiter passes others' words. */
-    if (peer != self->onward && part->env.source != peer->number)
+    if (peer != self->onward && !may_say(peer, &part->env))
         return PN_EPROTO;
     if (part->env.named && self->onward == NULL)
         resolve_name(self, peer, part);

@@ -562,7 +562,6 @@ def test_answers_to_nothing_are_ignored(world: World) -> None:
     far = greeted(world, a)
     far.sendall(frame(REPLY, 2, 1, b"junk", id=77))
     far.sendall(frame(19, 2, 1, b"junk", id=77, command=b"raised"))
-    far.sendall(frame(4, 2, 1, id=77))
     world.loop.run()
     assert a.port.told == []
 

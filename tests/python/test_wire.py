@@ -157,6 +157,9 @@ STRANGE: dict[str, Make] = {
     "a spec": field(SPEC, pickle.dumps({})),
     "a log record": field(LOG, pickle.dumps({})),
     "an end": field(DOWN, bytes(8)),
+    "a stop": field(STOP),
+    "an introduction": field(PEER, b"aid\0name"),
+    "where an ask went": field(BOUND, id=7),
 }
 
 
@@ -189,6 +192,11 @@ def test_a_wrong_frame_loses_its_link(what: str) -> None:
 @pytest.mark.parametrize("what", STRANGE)
 def test_what_only_an_arbiter_says_is_not_relayed(what: str) -> None:
     assert lost_by(STRANGE[what], 3) == [(1, EPROTO, "protocol error")]
+
+
+@pytest.mark.parametrize("kind", [STOP, BOUND, PEER, SPEC])
+def test_an_arbiter_is_told_nothing_that_only_it_may_say(kind: int) -> None:
+    assert lost_by(field(kind)) == [(1, EPROTO, "protocol error")]
 
 
 def test_garbage_never_does_more_than_lose_its_link() -> None:
@@ -267,7 +275,7 @@ def test_unfinished_messages_take_no_more_than_the_limit() -> None:
         assert link.socket.recv(100_000).count(b"too-big") >= 44
 
 
-@pytest.mark.parametrize("kind", [NOTIFY, STOP, PEER, DOWN, LOG, SPEC])
+@pytest.mark.parametrize("kind", [DOWN, LOG])
 def test_control_payloads_are_not_unpickled(kind: int) -> None:
     loaded: list[bytes] = []
     port = Port(loaded.append)
@@ -281,8 +289,8 @@ def test_control_payloads_are_not_unpickled(kind: int) -> None:
 def test_an_answer_to_nobody_is_dropped() -> None:
     port = Port(pickle.loads)
     with RawLink(port) as link:
-        for kind in (REPLY, ERROR, BOUND):
-            link.say(kind, marking() if kind != BOUND else b"", id=99)
+        for kind in (REPLY, ERROR):
+            link.say(kind, marking(), id=99)
         assert not link.lost
         assert not marks
         assert not port.of("load_error")
@@ -465,9 +473,6 @@ def test_what_an_actor_tells_of_others_is_not_believed() -> None:
             write_raw,
             told(DOWN, bytes(8) + b"it died", id=good.number),
             told(DOWN, bytes(8) + b"it died", id=here.number),
-            told(STOP),
-            told(PEER, b"aid\0name"),
-            told(SPEC, b"no spec"),
             told(LOG, b"no record"),
             told(LOG, pickle.dumps({"name": "x"})),
             told(NOTIFY),
