@@ -293,13 +293,19 @@ class Manager(Actor):
         """The link is gone and the process lives: it is of no use."""
         if child._exit is not None or child.number not in self._children:
             return
-        reason = f"link lost: {child._link_lost}"
-        child._reason = child._reason or (reason, None)
-        self._fail_asks(child, reason, None, None)
-        child.stop()
-        child._timers.append(
-            self._loop.call_later(ACTOR_ACTION_TIMEOUT, child.kill)
-        )
+        grace: float = 0
+        if child.stopping_start is None:
+            lost = f"link lost: {child._link_lost}"
+            child._reason = child._reason or (lost, None)
+        else:  # as it said it would: its interpreter may take a while
+            grace = child.cfg.exit_timeout
+        reason, code = child._reason or ("it has stopped", None)
+        self._fail_asks(child, reason, code, None)
+        for seconds, act in (
+            (grace, child.stop),
+            (grace + ACTOR_ACTION_TIMEOUT, child.kill),
+        ):
+            child._timers.append(self._loop.call_later(seconds, act))
 
     def _end(self, child: ActorProxyMonitor) -> None:
         """The actor is down: everybody whom it concerns hears so."""
