@@ -100,14 +100,14 @@ def spawn(**params: Any) -> asyncio.Future[Any]:
     actors; *aid* may be chosen; hooks (``start``, ``stopping``,
     ``periodic_task``, ``on_info``, ``on_params``) are a callable or a list of
     them; names of settings set them; *extra* is a dict; the rest become
-    attributes of the actor, and should not be names that an Actor has.
+    attributes of the actor: neither names that an Actor has, nor ``_...``.
 
     In the arbiter's process the future has the attribute ``aid``. In another
     actor the arbiter is asked, and the new actor belongs to the arbiter.
 
     Raises at once: RuntimeError without a running loop, off its thread or
     when the arbiter stops; NameTaken; ValueError or TypeError for a kind,
-    name or setting that cannot be (where the arbiter is asked, the future
+    name, attribute or setting that cannot be (where the arbiter is asked, the future
     fails with them). The future fails with ActorStartError if the actor ends
     before its handshake, its ``start`` raises, or ``spawn_timeout`` seconds
     pass; and with what pickling raised if a parameter cannot be pickled.

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Awaitable
 from typing import Any
 
 from . import _context, _logging, _spec
@@ -25,7 +26,7 @@ from ._port import (
     dump_down,
 )
 from ._selector import SpinningSelector
-from .actor import Actor
+from .actor import Actor, exit_code_of
 from .commands import latest_serial
 from .consts import ACTOR_STATES
 from .exceptions import ActorDown
@@ -34,7 +35,7 @@ from .utils.config import Config
 
 __all__ = ["main"]
 
-_SPEC_TIMEOUT = 30.0  # seconds in which the spec must have come
+_LONG = 60.0  # seconds of one wait, of as many as it takes
 _LAST_WORDS = 0.5  # seconds for the last bytes to leave
 
 
@@ -133,16 +134,20 @@ class ProcessActor(Actor):
 
     # --- life ---
 
+    def stop(
+        self, exc: BaseException | None = None, exit_code: int | None = None
+    ) -> Awaitable[None] | None:
+        """As that of every actor; before there is a loop, just the end."""
+        if self._loop is None and self.state <= ACTOR_STATES.RUN:
+            self.state, self.exit_code = ACTOR_STATES.CLOSE, exit_code or 0
+        return super().stop(exc, exit_code)
+
     def wait_for_spec(self, link_fd: int) -> bytes | None:
         """Take the link over and block until the spec has come."""
         self.mailbox.connect(self._arbiter, link_fd, onward=True)
         self.mailbox.post(KIND_HELLO, self._arbiter, self.mailbox.hello())
-        deadline = time.monotonic() + _SPEC_TIMEOUT
         while self._spec is None and self.state <= ACTOR_STATES.RUN:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return None
-            self.mailbox.wait(left)
+            self.mailbox.wait(_LONG)  # the arbiter's limit or end ends it
         return self._spec
 
     async def live(self, pidfd: int) -> None:
@@ -180,7 +185,7 @@ class ProcessActor(Actor):
         """The last words tell why; the arbiter fails the spawn with them."""
         text = "".join(traceback.format_exception(error))
         self._down_reason = f"start hook raised {_describe(error)}\n{text}"
-        self.stop(exit_code=_exit_code(error))
+        self.stop(exit_code=exit_code_of(error))
 
     def _heartbeat(self) -> None:
         self.mailbox.post(KIND_NOTIFY, self._arbiter, b"")
@@ -240,11 +245,6 @@ def _describe(error: BaseException) -> str:
     text = str(error)
     name = type(error).__name__
     return f"{name}: {text}" if text else name
-
-
-def _exit_code(error: BaseException) -> int:
-    code = getattr(error, "exit_code", getattr(error, "code", 1))
-    return code if isinstance(code, int) else 1
 
 
 def _new_loop(actor: ProcessActor) -> asyncio.AbstractEventLoop:
@@ -316,7 +316,7 @@ def main(link_fd: int, arbiter_pidfd: int) -> int:
     actor = _template
     payload = actor.wait_for_spec(link_fd)
     if payload is None:
-        return 1
+        return actor.exit_code or 0
     try:
         _become(actor, payload)
     except BaseException as error:

@@ -186,6 +186,7 @@ class Mailbox:
     def tasks(self) -> set[asyncio.Task[Any]]: ...
     @property
     def actor(self) -> Any: ...
+    unbegun: int
     @property
     def closed(self) -> bool: ...
     def attach(self, loop: asyncio.AbstractEventLoop, /) -> None: ...
@@ -219,7 +220,6 @@ class Mailbox:
         kind: int,
         target: int,
         payload: bytes,
-        command: str = "",
         *,
         source: int = ...,
         id: int = 0,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import struct
 import sys
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from .exceptions import (
 from .proxy import ActorProxy, aid_of
 
 if TYPE_CHECKING:
+    from ._native import Mailbox, Request
     from .actor import Actor
 
 __all__ = ["KIND_DEFINE", "KIND_DOWN", "Port"]
@@ -113,15 +114,28 @@ class Port:
         def start_task(
             self, awaitable: Awaitable[Any], context: Context
         ) -> asyncio.Task[Any]:
-            """Run a command's awaitable."""
+            """Run a command's awaitable, beginning in a later iteration."""
+            mailbox = self._actor.mailbox
+            mailbox.unbegun += 1
             return asyncio.Task(
-                _coroutine(awaitable),
+                _Begun(mailbox, _coroutine(awaitable)),
                 loop=self._actor._loop,
                 context=context,
             )
 
+    async def defer(
+        self,
+        function: Callable[..., Any],
+        request: Request,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+    ) -> Any:
+        """Run a command behind the tasks that have not begun yet."""
+        result = function(request, *args, **(kwargs or {}))
+        return await result if hasattr(result, "__await__") else result
+
     def control(
-        self, kind: int, source: int, id: int, text: str, payload: bytes
+        self, kind: int, source: int, id: int, payload: bytes
     ) -> None:
         """A message that is neither ask nor answer has come."""
         try:
@@ -189,6 +203,41 @@ def _coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
     if asyncio.iscoroutine(awaitable):
         return awaitable
     return _wait(awaitable)
+
+
+class _Begun(Coroutine[Any, Any, Any]):
+    """A command's coroutine that tells its mailbox when it begins.
+
+    By hand, so that one that is cancelled before it begins tells so too.
+    """
+
+    __slots__ = ("_coroutine", "_mailbox")
+
+    def __init__(
+        self, mailbox: Mailbox, coroutine: Coroutine[Any, Any, Any]
+    ) -> None:
+        self._coroutine = coroutine
+        self._mailbox: Mailbox | None = mailbox
+
+    def _begin(self) -> None:
+        mailbox, self._mailbox = self._mailbox, None
+        if mailbox is not None:
+            mailbox.unbegun -= 1
+
+    def send(self, value: Any) -> Any:
+        self._begin()
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._begin()
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._begin()
+        self._coroutine.close()
+
+    def __await__(self) -> Any:
+        return self._coroutine.__await__()
 
 
 async def _wait(awaitable: Awaitable[Any]) -> Any:

@@ -20,7 +20,7 @@ from .consts import (
     MONITOR_TASK_PERIOD,
 )
 from .exceptions import ActorDown
-from .manager import Manager
+from .manager import Manager, check_attributes
 from .proxy import ActorProxy
 from .utils.config import Config
 
@@ -38,7 +38,7 @@ class Arbiter(Manager):
     kind = "arbiter"
 
     def __init__(self, cfg: Config | None = None, **params: Any) -> None:
-        cfg = Config() if cfg is None else cfg
+        cfg = Config() if cfg is None else cfg.copy()
         for name in [n for n in params if Config.is_setting(n)]:
             cfg.set(name, params.pop(name))
         super().__init__("arbiter", "arbiter", cfg)
@@ -47,6 +47,7 @@ class Arbiter(Manager):
         self._guard: AsyncGenerator[None, None] | None = None
         self._main: asyncio.Future[int] | None = None
         self._program = False
+        check_attributes(params)
         for name, value in self.bind_events(params).items():
             setattr(self, name, value)
 

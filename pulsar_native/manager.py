@@ -32,7 +32,7 @@ from .exceptions import ActorDown, ActorStartError, NameTaken
 from .proxy import ActorProxy, aid_of, new_number
 from .utils.config import Config
 
-__all__ = ["Manager"]
+__all__ = ["Manager", "check_attributes"]
 
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
 # Attributes that every actor sets on itself.
@@ -95,7 +95,7 @@ class Manager(Actor):
         for name in [n for n in params if Config.is_setting(n)]:
             cfg.set(name, params.pop(name))
         name, aid = params.pop("name", None), params.pop("aid", None)
-        _check_attributes(params)
+        check_attributes(params)
         number = new_number()
         for text in (name, aid):
             self._check_name(text)
@@ -479,7 +479,7 @@ class Manager(Actor):
                 child._close_descriptors(forked=True)
 
 
-def _check_attributes(params: dict[str, Any]) -> None:
+def check_attributes(params: dict[str, Any]) -> None:
     """What is left becomes attributes: none may hide the actor's own."""
     for name in params:
         if name in ACTOR_EVENTS or name == "extra":

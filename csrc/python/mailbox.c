@@ -12,9 +12,10 @@
 
 /* Attributes of the port object, in the order of pn_port. */
 static const char *const port_names[] = {
-    "dumps",     "loads", "dump_error", "load_error", "start_task", "control",
-    "lost",      "fatal", "failed",     "resolve",    "explain",    "define",
-    "introduce", "proxy", "table",      "names",
+    "dumps",   "loads",   "dump_error", "load_error", "start_task",
+    "defer",   "control", "lost",       "fatal",      "failed",
+    "resolve", "explain", "define",     "introduce",  "proxy",
+    "table",   "names",
 };
 
 #define PORT_SIZE (sizeof port_names / sizeof *port_names)
@@ -381,6 +382,8 @@ static PyMemberDef mailbox_members[] = {
      "The set of command tasks that run."},
     {"actor", T_OBJECT, offsetof(MailboxObject, actor), READONLY,
      "The actor whose mailbox it is."},
+    {"unbegun", T_INT, offsetof(MailboxObject, unbegun), 0,
+     "How many command tasks were made and have not begun."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,
      "Whether it was closed."},
     {NULL, 0, 0, 0, NULL},

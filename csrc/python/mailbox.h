@@ -1,8 +1,9 @@
 /* The type Mailbox: an actor's end of messaging, over the engine's links,
- * pending table and router. This header is shared by the files of the type
- * only: mailbox.c (life), mailbox_link.c (links), mailbox_turn.c,
- * mailbox_send.c, mailbox_receive.c (where a message goes), mailbox_run.c
- * (commands).
+ * pending table and router. This header is for the files of the type:
+ * mailbox.c (life), mailbox_link.c (links), mailbox_turn.c, mailbox_send.c
+ * (asks and tells), mailbox_post.c (other kinds), mailbox_receive.c (where a
+ * message goes), mailbox_run.c (commands); and for request.h and replier.h,
+ * whose objects belong to one. Others include mailbox_type.h.
  *
  * Everything here runs on the thread of the mailbox's loop, with the GIL.
  * A call into Python may re-enter any method: so links are buried while
@@ -38,14 +39,15 @@ typedef struct {
     PyObject *loads;      /* (bytes) -> value */
     PyObject *dump_error; /* (exception) -> bytes */
     PyObject *load_error; /* (source, condition, bytes) -> exception */
-    PyObject *start_task; /* (awaitable) -> Task */
-    PyObject *control;    /* (kind, source, id, text, bytes) -> None */
+    PyObject *start_task; /* (awaitable, context) -> Task */
+    PyObject *defer;      /* (function, request, args, kwargs) -> awaitable */
+    PyObject *control;    /* (kind, source, id, bytes) -> None */
     PyObject *lost;       /* (number, status, text) -> None */
     PyObject *fatal;      /* (exception) -> None; may raise it */
     PyObject *failed;     /* (exception of a tell) -> None */
     PyObject *resolve;    /* (target) -> (number, name or None) */
     PyObject *explain;    /* (number, name) -> (condition, bytes) */
-    PyObject *define;     /* (target number) -> serial */
+    PyObject *define;     /* (target number, serial since) -> serial */
     PyObject *introduce;  /* (target, source) -> None */
     PyObject *proxy;      /* (number) -> ActorProxy */
     PyObject *table;      /* dict: command name -> BaseCommand */
@@ -67,9 +69,10 @@ typedef struct {
     pn_peer *graveyard;
     pn_buffer spare; /* receive buffer, lent to the link that reads */
     pn_link_limits limits;
-    bool busy; /* inside a dispatch */
-    bool turn; /* end_turn is to be called */
-    bool held; /* nothing is handled until attach */
+    bool busy;   /* inside a dispatch */
+    bool turn;   /* end_turn is to be called */
+    bool held;   /* nothing is handled until attach */
+    int unbegun; /* command tasks that have not begun; before 3.12 only */
     bool closed;
     uint64_t handled;      /* commands run, for statistics */
     uint64_t dead_letters; /* tells that reached nobody */
@@ -154,6 +157,10 @@ PyObject *pn_mailbox_wait(PyObject *op, PyObject *seconds);
  * it must be closed. Exceptions of Python are reported, never left. */
 int pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part);
 
+/* A new str of a command or name in an envelope; what is no UTF-8 in it is
+ * replaced. NULL with an exception. */
+PyObject *pn_mailbox_text(const char *text, size_t size);
+
 /* --- running commands: mailbox_run.c --- */
 
 /* Run the command of an ask or tell for this actor. */
@@ -164,10 +171,6 @@ void pn_mailbox_reply(MailboxObject *self, uint64_t source, uint64_t id,
                       PyObject *result);
 void pn_mailbox_reply_error(MailboxObject *self, uint64_t source, uint64_t id,
                             const char *condition, PyObject *payload);
-
-/* Answer with the exception that is set now, which is cleared. */
-void pn_mailbox_reply_raised(MailboxObject *self, uint64_t source,
-                             uint64_t id);
 
 /* A command has failed with error: the asker of ask id hears of it, or the
  * log if id is 0, or it ends the actor. May leave an exception set, which is
@@ -184,8 +187,27 @@ void pn_mailbox_refuse(MailboxObject *self, uint64_t source,
 
 /* --- sending: mailbox_send.c --- */
 
-/* A hello of ours, or what is wrong with the peer's. */
+/* Raise RuntimeError unless on the mailbox's own thread and open. */
+int pn_mailbox_check(MailboxObject *self);
+
+/* Fill in a hello of ours. */
 void pn_mailbox_hello(pn_hello *out);
+
+/* Resolve a future that waited here: pn_future_resolve, whose failure is
+ * reported. */
+void pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
+                        PyObject *value);
+
+/* The exception for an ask that failed at source by this condition; NULL with
+ * an exception if port.load_error raised. */
+PyObject *pn_mailbox_load_error(MailboxObject *self, uint64_t source,
+                                const char *condition, const char *bytes,
+                                Py_ssize_t size);
+
+/* What port.explain says of an actor to which there is no way; name is a str.
+ * New reference or NULL. */
+PyObject *pn_mailbox_explain(MailboxObject *self, uint64_t target,
+                             PyObject *name);
 
 /* Point to the UTF-8 of a str, which must live on; what names it in the
  * ValueError for one over PN_TEXT_LIMIT. 0, or -1 with an exception. */
@@ -208,24 +230,5 @@ PyObject *pn_current_mailbox(PyObject *module, PyObject *unused);
 
 PyObject *pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs);
 PyObject *pn_mailbox_fail(PyObject *op, PyObject *args);
-
-/* Resolve a future that waited here: pn_future_resolve, whose failure is
- * reported. */
-void pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
-                        PyObject *value);
-
-/* The exception for an ask that failed at source by this condition; NULL with
- * an exception if port.load_error raised. */
-PyObject *pn_mailbox_load_error(MailboxObject *self, uint64_t source,
-                                const char *condition, const char *bytes,
-                                Py_ssize_t size);
-
-/* What port.explain says of an actor to which there is no way; name is a str.
- * New reference or NULL. */
-PyObject *pn_mailbox_explain(MailboxObject *self, uint64_t target,
-                             PyObject *name);
-
-/* Raise RuntimeError unless on the mailbox's own thread and open. */
-int pn_mailbox_check(MailboxObject *self);
 
 #endif

@@ -38,32 +38,6 @@ put_answer(MailboxObject *self, uint64_t source, const pn_envelope *env,
 }
 
 void
-pn_mailbox_reply(MailboxObject *self, uint64_t source, uint64_t id,
-                 PyObject *result)
-{
-    pn_ref payload = {0};
-    if (pn_payload_dump(self->state, self->port.dumps, result, &payload) < 0) {
-        pn_mailbox_reply_raised(self, source, id);
-        return;
-    }
-    if (payload.size > self->limits.message_bytes) {
-        PyErr_Format(self->state->too_big,
-                     "result takes %zu bytes, over the limit of %zu",
-                     payload.size, self->limits.message_bytes);
-        pn_ref_release(&payload);
-        pn_mailbox_reply_raised(self, source, id);
-        return;
-    }
-    pn_envelope env = {
-        .kind = PN_REPLY,
-        .source = self->number,
-        .target = source,
-        .id = id,
-    };
-    put_answer(self, source, &env, payload);
-}
-
-void
 pn_mailbox_reply_error(MailboxObject *self, uint64_t source, uint64_t id,
                        const char *condition, PyObject *payload)
 {
@@ -106,13 +80,40 @@ reply_exception(MailboxObject *self, uint64_t source, uint64_t id,
     Py_XDECREF(bytes);
 }
 
-void
-pn_mailbox_reply_raised(MailboxObject *self, uint64_t source, uint64_t id)
+/* Answer with the exception that is set now, which is cleared. */
+static void
+reply_raised(MailboxObject *self, uint64_t source, uint64_t id)
 {
     PyObject *error = pn_take_exception();
     if (error != NULL)
         reply_exception(self, source, id, error);
     Py_XDECREF(error);
+}
+
+void
+pn_mailbox_reply(MailboxObject *self, uint64_t source, uint64_t id,
+                 PyObject *result)
+{
+    pn_ref payload = {0};
+    if (pn_payload_dump(self->state, self->port.dumps, result, &payload) < 0) {
+        reply_raised(self, source, id);
+        return;
+    }
+    if (payload.size > self->limits.message_bytes) {
+        PyErr_Format(self->state->too_big,
+                     "result takes %zu bytes, over the limit of %zu",
+                     payload.size, self->limits.message_bytes);
+        pn_ref_release(&payload);
+        reply_raised(self, source, id);
+        return;
+    }
+    pn_envelope env = {
+        .kind = PN_REPLY,
+        .source = self->number,
+        .target = source,
+        .id = id,
+    };
+    put_answer(self, source, &env, payload);
 }
 
 void
@@ -124,8 +125,7 @@ pn_mailbox_refuse(MailboxObject *self, uint64_t source, const pn_envelope *env)
         return;
     const char *condition;
     PyObject *payload, *answer = NULL;
-    PyObject *name =
-        PyUnicode_DecodeUTF8(env->name, (Py_ssize_t)env->name_size, "replace");
+    PyObject *name = pn_mailbox_text(env->name, env->name_size);
     if (name != NULL)
         answer = pn_mailbox_explain(self, env->target, name);
     if (answer != NULL && PyArg_ParseTuple(answer, "sS", &condition, &payload))
@@ -285,7 +285,14 @@ call_in_context(MailboxObject *self, PyObject *function, PyObject *context,
     request = pn_request_new(self, message->env.source);
     if (request == NULL || PyContext_Enter(context) < 0)
         goto done;
-    result = call_function(function, request, args, kwargs);
+    /* Before 3.12 a task begins in a later iteration: what came behind it
+     * must not begin before it, so it becomes a task too. */
+    if (self->unbegun > 0)
+        result = PyObject_CallFunctionObjArgs(
+            self->port.defer, function, request, args,
+            kwargs == NULL ? Py_None : kwargs, NULL);
+    else
+        result = call_function(function, request, args, kwargs);
     if (PyContext_Exit(context) < 0)
         Py_CLEAR(result);
 done:
@@ -352,8 +359,7 @@ run_function(MailboxObject *self, const pn_message *message, PyObject *command)
 static PyObject *
 find_command(MailboxObject *self, const pn_envelope *env)
 {
-    PyObject *name = PyUnicode_DecodeUTF8(
-        env->command, (Py_ssize_t)env->command_size, "replace");
+    PyObject *name = pn_mailbox_text(env->command, env->command_size);
     if (name == NULL)
         return NULL;
     PyObject *command = PyObject_GetItem(self->port.table, name);

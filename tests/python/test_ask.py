@@ -6,7 +6,6 @@ import asyncio
 import logging
 import pickle
 import random
-import sys
 import threading
 from typing import Any
 
@@ -523,15 +522,7 @@ def test_ten_thousand_asks_at_once(target: str) -> None:
     run(main)
 
 
-ordered = pytest.mark.xfail(
-    sys.version_info < (3, 12),
-    reason="plain tasks begin behind the synchronous commands of a batch",
-)
-
-
-@pytest.mark.parametrize(
-    "command", ["hear", pytest.param("hear_later", marks=ordered)]
-)
+@pytest.mark.parametrize("command", ["hear", "hear_later"])
 def test_messages_start_in_the_order_in_which_they_were_sent(
     command: str,
 ) -> None:
@@ -544,7 +535,6 @@ def test_messages_start_in_the_order_in_which_they_were_sent(
     run(main)
 
 
-@ordered
 def test_sync_and_async_commands_keep_one_order() -> None:
     async def main() -> None:
         worker = await pn.spawn()

@@ -124,6 +124,11 @@ class Port:
             context=context,
         )
 
+    async def defer(
+        self, function: Any, request: Any, args: Any, kwargs: Any
+    ) -> Any:
+        return function(request, *args, **(kwargs or {}))
+
     def control(self, *told: Any) -> None:
         self.told.append(("control", *told))
 
@@ -487,7 +492,7 @@ def test_hello_tells_who_is_there(world: World) -> None:
     b.mailbox.connect(1, theirs)
     b.greet(1)
     world.loop.run()
-    ((kind, source, id, _, payload),) = a.port.heard("control")
+    ((kind, source, id, payload),) = a.port.heard("control")
     assert (kind, source, id) == (HELLO, 2, os.getpid())
     assert payload == b.mailbox.hello()
 
