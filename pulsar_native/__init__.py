@@ -107,10 +107,11 @@ def spawn(**params: Any) -> asyncio.Future[Any]:
 
     Raises at once: RuntimeError without a running loop, off its thread or
     when the arbiter stops; NameTaken; ValueError or TypeError for a kind,
-    name, attribute or setting that cannot be (where the arbiter is asked, the future
-    fails with them). The future fails with ActorStartError if the actor ends
-    before its handshake, its ``start`` raises, or ``spawn_timeout`` seconds
-    pass; and with what pickling raised if a parameter cannot be pickled.
+    name, attribute or setting that cannot be (where the arbiter is asked, the
+    future fails with them). The future fails with ActorStartError if the
+    actor ends before its handshake, its ``start`` raises, or
+    ``spawn_timeout`` seconds pass; and with what pickling raised if a
+    parameter cannot be pickled.
     """
     return use_actor().spawn(**params)
 

@@ -134,9 +134,7 @@ class Port:
         result = function(request, *args, **(kwargs or {}))
         return await result if hasattr(result, "__await__") else result
 
-    def control(
-        self, kind: int, source: int, id: int, payload: bytes
-    ) -> None:
+    def control(self, kind: int, source: int, id: int, payload: bytes) -> None:
         """A message that is neither ask nor answer has come."""
         try:
             if kind == KIND_DEFINE:

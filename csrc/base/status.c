@@ -26,8 +26,6 @@ pn_status_text(int status)
         return "wire version mismatch";
     case PN_EAUTH:
         return "peer not authenticated";
-    case PN_ENOENT:
-        return "no such entry";
     default:
         break;
     }

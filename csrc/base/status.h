@@ -1,7 +1,6 @@
 /* What functions of the engine return: zero is success, positive means "not
- * yet", negative is a failure. PN_E* start at -5001, clear of errno and of
- * libuv's codes, so that one int carries all of them: a failed system call
- * is reported as -errno. */
+ * yet", negative is a failure. PN_E* start at -5001, clear of errno, so
+ * that one int carries both: a failed system call is reported as -errno. */
 #ifndef PN_BASE_STATUS_H
 #define PN_BASE_STATUS_H
 
@@ -17,7 +16,6 @@ enum {
     PN_EFULL = -5006,    /* a bounded queue has no room */
     PN_EVERSION = -5007, /* the peer speaks another wire version */
     PN_EAUTH = -5008,    /* the peer could not prove who it is */
-    PN_ENOENT = -5009,   /* no such entry */
 };
 
 /* One English phrase for a code of ours or a negated errno; never NULL. The

@@ -38,7 +38,7 @@ typedef enum {
     PN_REPLY = 18,  /* result of ask `id` */
     PN_ERROR = 19,  /* failure of ask `id`; `command` holds its condition */
     PN_SPEC = 20,   /* what a new process needs to become its actor */
-    PN_DEFINE = 21, /* definition of `command`, ahead of its first use */
+    PN_DEFINE = 21, /* definitions of commands, ahead of their use */
     PN_LOG = 22,    /* a log record on its way to the arbiter */
     PN_DOWN = 23,   /* actor `id` has ended, behind all that it sent */
     PN_KIND_LAST = 23,

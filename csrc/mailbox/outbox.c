@@ -224,11 +224,8 @@ pn_outbox_put(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload)
 }
 
 int
-pn_outbox_put_frame(pn_outbox *outbox, uint8_t kind, const uint8_t *frame,
-                    size_t size)
+pn_outbox_put_frame(pn_outbox *outbox, const uint8_t *frame, size_t size)
 {
-    if (pn_kind_is_control(kind))
-        return pn_buffer_append(&outbox->control, frame, size);
     pn_segment *segment = packed_segment(outbox, size);
     if (segment == NULL)
         return PN_ENOMEM;

@@ -70,9 +70,8 @@ bool pn_outbox_full(const pn_outbox *outbox);
 int pn_outbox_put(pn_outbox *outbox, const pn_envelope *env, pn_ref *payload);
 
 /* Queue one encoded frame of somebody else's (a relay), copying it: size is
- * not 0, kind that of its envelope. PN_ENOMEM changes nothing. */
-int pn_outbox_put_frame(pn_outbox *outbox, uint8_t kind, const uint8_t *frame,
-                        size_t size);
+ * not 0, its kind not control. PN_ENOMEM changes nothing. */
+int pn_outbox_put_frame(pn_outbox *outbox, const uint8_t *frame, size_t size);
 
 /* The bytes that leave next, borrowed until the next call: returns how many
  * slices are filled, 0 when nothing waits, PN_ENOMEM (negative) when a chunk's

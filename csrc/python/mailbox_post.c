@@ -6,20 +6,14 @@
 PyObject *
 pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"kind",   "target", "payload", "command",
-                            "source", "id",     NULL};
+    static char *names[] = {"kind", "target", "payload", "source", "id", NULL};
     MailboxObject *self = (MailboxObject *)op;
     unsigned char kind;
     unsigned long long target, source = self->number, id = 0;
-    PyObject *payload, *command = NULL;
-    pn_envelope env = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "bKS|U$KK:post", names,
-                                     &kind, &target, &payload, &command,
-                                     &source, &id) ||
+    PyObject *payload;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "bKS|$KK:post", names,
+                                     &kind, &target, &payload, &source, &id) ||
         pn_mailbox_check(self) < 0)
-        return NULL;
-    if (command != NULL && pn_mailbox_set_text(&env.command, &env.command_size,
-                                               command, "command") < 0)
         return NULL;
     if (!pn_kind_is_known(kind))
         return PyErr_Format(PyExc_ValueError, "no kind of message: %d", kind);
@@ -29,10 +23,8 @@ pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
         Py_RETURN_FALSE;
     if (pn_payload_of(payload, &bytes) < 0)
         return NULL;
-    env.kind = kind;
-    env.target = target;
-    env.source = source;
-    env.id = id;
+    pn_envelope env = {
+        .kind = kind, .source = source, .target = target, .id = id};
     if (pn_mailbox_put(self, peer, &env, bytes) < 0)
         return NULL;
     Py_RETURN_TRUE;

@@ -8,9 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A new text object of an envelope's command. */
-static PyObject *
-text_of(const char *text, size_t size)
+PyObject *
+pn_mailbox_text(const char *text, size_t size)
 {
     return PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, "replace");
 }
@@ -22,9 +21,8 @@ tell_control(MailboxObject *self, const pn_message *message)
     const pn_envelope *env = &message->env;
     PyObject *control = Py_NewRef(self->port.control);
     PyObject *result = PyObject_CallFunction(
-        control, "iKKs#y#", (int)env->kind, (unsigned long long)env->source,
-        (unsigned long long)env->id, env->command,
-        (Py_ssize_t)env->command_size, (const char *)message->payload,
+        control, "iKKy#", (int)env->kind, (unsigned long long)env->source,
+        (unsigned long long)env->id, (const char *)message->payload,
         (Py_ssize_t)message->size);
     Py_DECREF(control);
     if (result == NULL)
@@ -74,7 +72,7 @@ static void
 receive_error(MailboxObject *self, const pn_message *message)
 {
     const pn_envelope *env = &message->env;
-    PyObject *text = text_of(env->command, env->command_size);
+    PyObject *text = pn_mailbox_text(env->command, env->command_size);
     fail_ask(self, env, text == NULL ? NULL : PyUnicode_AsUTF8(text),
              (const char *)message->payload, message->size);
     Py_XDECREF(text);
@@ -216,8 +214,7 @@ forward(MailboxObject *self, pn_peer *from, pn_route *target,
             self->dead_letters++;
         return;
     }
-    int err = pn_outbox_put_frame(&to->link.out, env->kind, part->raw,
-                                  part->raw_size);
+    int err = pn_outbox_put_frame(&to->link.out, part->raw, part->raw_size);
     if (err < 0)
         pn_mailbox_refuse(self, env->source, env);
     else if (pn_mailbox_schedule(self, to) < 0)
@@ -243,7 +240,7 @@ static void
 resolve_name(MailboxObject *self, pn_peer *peer, pn_part *part)
 {
     pn_envelope *env = &part->env;
-    PyObject *name = text_of(env->name, env->name_size);
+    PyObject *name = pn_mailbox_text(env->name, env->name_size);
     PyObject *number =
         name == NULL ? NULL : PyDict_GetItemWithError(self->port.names, name);
     env->target = number == NULL ? 0 : PyLong_AsUnsignedLongLong(number);

@@ -1,4 +1,4 @@
-/* What this actor sends: asks, tells, and messages of the other kinds. */
+/* What this actor sends: asks and tells. */
 #include "base/status.h"
 #include "python/command.h"
 #include "python/error.h"
@@ -35,7 +35,6 @@ pn_mailbox_hello(pn_hello *out)
 
 /* --- futures --- */
 
-/* Resolve a future that waits in this mailbox; reports what fails. */
 void
 pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
                    PyObject *value)
@@ -318,7 +317,7 @@ send_call(MailboxObject *self, const sending *call, bool ask)
 /* --- what the callers give --- */
 
 /* The number of a target, and for a name that is not known here 0 and that
- * name: *name is a new reference, or NULL. */
+ * name: call->name is a new reference, or NULL. */
 static int
 resolve(MailboxObject *self, PyObject *target, sending *call)
 {

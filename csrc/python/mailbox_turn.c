@@ -8,8 +8,6 @@
 #include <limits.h>
 #include <poll.h>
 
-#define EVENT_BATCH 64
-
 /* A batch of messages may hold the loop this long; then others get a turn. */
 #define BATCH_NS 2000000
 
@@ -241,10 +239,10 @@ read_local(MailboxObject *self, int64_t deadline)
 static void
 read_unread(MailboxObject *self, int64_t deadline)
 {
-    pn_peer *unread[EVENT_BATCH];
+    pn_peer *unread[PN_POLL_BATCH];
     size_t cursor = 0, count = 0;
     const pn_map_entry *entry;
-    while (count < EVENT_BATCH &&
+    while (count < PN_POLL_BATCH &&
            (entry = pn_map_next(&self->peers, &cursor)) != NULL) {
         pn_peer *peer = entry->value;
         if (peer->unread && !peer->local)
@@ -327,10 +325,10 @@ pn_mailbox_on_ready(PyObject *op, PyObject *unused)
 {
     (void)unused;
     MailboxObject *self = (MailboxObject *)op;
-    pn_poll_event events[EVENT_BATCH];
+    pn_poll_event events[PN_POLL_BATCH];
     if (self->closed || self->busy || self->held || self->poller.fd < 0)
         Py_RETURN_NONE;
-    int count = pn_poller_wait(&self->poller, events, EVENT_BATCH, 0);
+    int count = pn_poller_wait(&self->poller, events, PN_POLL_BATCH, 0);
     if (count < 0)
         return pn_raise_status(self->state, count);
     self->busy = true;

@@ -36,8 +36,8 @@ static const borrowed_name borrowed[] = {
     FROM(protocol, "pickle", "HIGHEST_PROTOCOL"),
 };
 
-/* The types, in the order in which they are made. Each `add` creates its
- * heap type, keeps it in the state and adds its public name. */
+/* What the files of this room add, in that order: heap types, which the state
+ * keeps, and functions, each under its public name. */
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {

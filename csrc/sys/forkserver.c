@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "sys/clock.h"
 #include "sys/fdpass.h"
 #include "sys/forktable.h"
 #include "sys/pidfd.h"
@@ -15,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Places in the poll set; the open channels follow, in the table's order. */
@@ -39,9 +39,7 @@ typedef struct {
 static int64_t
 now_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return pn_clock_now() / 1000000;
 }
 
 /* A standard stream that the master had closed would be the number of some

@@ -5,8 +5,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define BATCH 64
-
 int
 pn_poller_init(pn_poller *poller)
 {
@@ -54,9 +52,10 @@ int
 pn_poller_wait(pn_poller *poller, pn_poll_event *events, int max,
                int timeout_ms)
 {
-    struct epoll_event raw[BATCH];
-    int count =
-        epoll_wait(poller->fd, raw, max < BATCH ? max : BATCH, timeout_ms);
+    struct epoll_event raw[PN_POLL_BATCH];
+    if (max > PN_POLL_BATCH)
+        max = PN_POLL_BATCH;
+    int count = epoll_wait(poller->fd, raw, max, timeout_ms);
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     for (int i = 0; i < count; i++) {

@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 
+/* Events of one wait, at most. */
+#define PN_POLL_BATCH 64
+
 typedef struct {
     int fd;
 } pn_poller;
@@ -32,8 +35,9 @@ int pn_poller_change(pn_poller *poller, int fd, void *owner, bool writable);
  * that wait() has already filled in may still name the owner. */
 void pn_poller_remove(pn_poller *poller, int fd);
 
-/* Fill at most max events, waiting timeout_ms at the longest (0: not at all,
- * -1: for ever). Returns how many, 0 also when interrupted, or -errno. */
+/* Fill at most max events, and at most PN_POLL_BATCH, waiting timeout_ms at
+ * the longest (0: not at all, -1: for ever). Returns how many, 0 also when
+ * interrupted, or -errno. */
 int pn_poller_wait(pn_poller *poller, pn_poll_event *events, int max,
                    int timeout_ms);
 

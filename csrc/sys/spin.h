@@ -31,7 +31,7 @@ typedef struct {
     int64_t credit;     /* ns that may be spent in vain */
     int64_t credited_at;
     int64_t counted_at; /* when the processors were counted */
-    int64_t slept_at;   /* when the loop went to sleep; 0: it did not */
+    int64_t slept_at;   /* when the loop was last about to sleep */
 } pn_spin;
 
 /* limit is the most processors that may be used (a quota, say). longest 0

@@ -17,7 +17,6 @@ enum {
     PN_OP_PONG = 0xa,
 };
 
-#define PN_FRAME_HEADER_MIN 2
 #define PN_FRAME_HEADER_MAX 14
 #define PN_FRAME_CONTROL_MAX 125 /* payload of close, ping and pong */
 #define PN_FRAME_LENGTH_MAX ((uint64_t)INT64_MAX)

@@ -36,8 +36,10 @@ header_fault(const uint8_t *buf)
     return "length not in its shortest form, or over 2**63 - 1";
 }
 
-int
-pn_reader_check_close(const uint8_t *payload, size_t len)
+/* Check the payload of a close frame: empty, or a code of the wire and a
+ * reason in UTF-8. PN_OK, PN_EPROTO, or PN_EUTF8 for the reason. */
+static int
+check_close(const uint8_t *payload, size_t len)
 {
     if (len == 0)
         return PN_OK;
@@ -188,7 +190,7 @@ end_frame(pn_reader *reader)
     const pn_frame *frame = &reader->frame;
     reader->state = PN_READER_HEADER;
     if (frame->opcode == PN_OP_CLOSE) {
-        int err = pn_reader_check_close(reader->body, (size_t)frame->length);
+        int err = check_close(reader->body, (size_t)frame->length);
         if (err < 0)
             return pn_reader_fail(reader, err,
                                   err == PN_EUTF8

@@ -72,8 +72,4 @@ int pn_reader_feed(pn_reader *reader, const uint8_t *buf, size_t len,
  * lives for ever. Returns status. */
 int pn_reader_fail(pn_reader *reader, int status, const char *fault);
 
-/* Check the payload of a close frame: empty, or a code of the wire and a
- * reason in UTF-8. PN_OK, PN_EPROTO, or PN_EUTF8 for the reason. */
-int pn_reader_check_close(const uint8_t *payload, size_t len);
-
 #endif

@@ -250,8 +250,7 @@ relay(star *s, size_t source)
     int err;
     while ((err = pn_inbox_next(&s->inboxes[source], &part)) == PN_OK) {
         if (!s->ended[source])
-            CHECK_INT(pn_outbox_put_frame(&s->onward, part.env.kind, part.raw,
-                                          part.raw_size),
+            CHECK_INT(pn_outbox_put_frame(&s->onward, part.raw, part.raw_size),
                       PN_OK);
         CHECK(pn_outbox_check(&s->onward));
     }

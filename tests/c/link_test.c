@@ -139,8 +139,7 @@ kernel_takes(size_t size, test_random *random)
         if (random != NULL) {
             size = 1 + test_random_next(random) % SEGMENT_LIMIT;
             size = test_random_next(random) % 3 == 0 ? SEGMENT_LIMIT : size;
-            CHECK_INT(pn_outbox_put_frame(&a.out, PN_TELL, pattern, size),
-                      PN_OK);
+            CHECK_INT(pn_outbox_put_frame(&a.out, pattern, size), PN_OK);
         } else {
             put(&a, PN_TELL, 1, size);
         }

@@ -335,7 +335,7 @@ put_one_of_each(pn_outbox *outbox)
     uint8_t frame[2 + PN_ENVELOPE_SIZE] = {0x82, PN_ENVELOPE_SIZE};
     pn_envelope env = {.kind = PN_TELL, .id = 4};
     pn_envelope_encode(&env, frame + 2);
-    if (pn_outbox_put_frame(outbox, PN_TELL, frame, sizeof frame) < 0)
+    if (pn_outbox_put_frame(outbox, frame, sizeof frame) < 0)
         return 3;
     return 4;
 }

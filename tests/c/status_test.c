@@ -6,9 +6,9 @@
 static void
 test_every_code_has_its_own_text(void)
 {
-    for (int code = PN_ENOENT; code <= PN_ENOMEM; code++) {
+    for (int code = PN_EAUTH; code <= PN_ENOMEM; code++) {
         CHECK(strcmp(pn_status_text(code), "unknown status") != 0);
-        for (int other = PN_ENOENT; other < code; other++)
+        for (int other = PN_EAUTH; other < code; other++)
             CHECK(strcmp(pn_status_text(code), pn_status_text(other)) != 0);
     }
 }
