@@ -53,14 +53,13 @@ ALL, ASKS = "main worker spawn", "main worker"
 
 
 def _native(loop: str, probe: str = "pass") -> Peer:
-    """A peer that is the package under test, on one of three loops."""
+    """A peer that is the package under test, on one of two loops."""
     test, missing = NATIVE
     return Peer("native", {"loop": loop}, ALL, f"{test}; {probe}", missing)
 
 
 PEERS = {
     "pulsar_native": _native("stock"),
-    "pulsar_native+loop": _native("own", "pn.run"),
     "pulsar_native+uvloop": _native("uv", "import uvloop"),
     "pulsar": Peer("pulsar2", {"loop": "epoll"}, ALL, old=True),
     "pulsar+uvloop": Peer("pulsar2", {"loop": "uv"}, ALL, *UVLOOP, old=True),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, Self, TypeAlias, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from .actor import Actor
 from .proxy import ActorProxy
@@ -17,6 +17,7 @@ _ForkReport: TypeAlias = (
     | tuple[Literal["exited"], int, int, int, int, bool, int, int, int]
 )
 
+@final
 class ForkChannel:
     """An arbiter's channel to the fork server; for one thread."""
 
@@ -35,7 +36,7 @@ def pidfd_send_signal(pidfd: int, pid: int, signal: int, /) -> None: ...
 
 CLOSE_CODES: dict[int, str]
 
-Message: TypeAlias = str | Buffer | None
+_Message: TypeAlias = str | Buffer | None
 
 def close_code_is_valid(code: int, /) -> bool: ...
 def apply_mask(data: Buffer, key: Buffer, /) -> bytes: ...
@@ -64,6 +65,7 @@ class Frame:
     @property
     def is_pong(self) -> bool: ...
 
+@disjoint_base
 class FrameParser:
     """Both directions of a WebSocket's frames, without I/O."""
 
@@ -96,7 +98,7 @@ class FrameParser:
     def decode_all(self, data: Buffer, /) -> list[Frame]: ...
     def encode(
         self,
-        message: Message,
+        message: _Message,
         final: object = True,
         masking_key: Buffer | None = None,
         opcode: int | None = None,
@@ -106,7 +108,7 @@ class FrameParser:
     ) -> bytes: ...
     def encode_parts(
         self,
-        message: Message,
+        message: _Message,
         final: object = True,
         masking_key: Buffer | None = None,
         opcode: int | None = None,
@@ -115,14 +117,15 @@ class FrameParser:
         rsv3: object = 0,
     ) -> tuple[bytes, bytes | memoryview]: ...
     def continuation(
-        self, body: Message = None, final: object = True
+        self, body: _Message = None, final: object = True
     ) -> bytes: ...
-    def ping(self, body: Message = None) -> bytes: ...
-    def pong(self, body: Message = None) -> bytes: ...
+    def ping(self, body: _Message = None) -> bytes: ...
+    def pong(self, body: _Message = None) -> bytes: ...
     def close(
-        self, code: int | None = None, reason: Message = None
+        self, code: int | None = None, reason: _Message = None
     ) -> bytes: ...
 
+@disjoint_base
 class BaseProxy:
     """What the core must know of an actor's reference."""
 
@@ -141,6 +144,7 @@ current: ContextVar[Mailbox | None]
 def current_mailbox() -> Mailbox | None: ...
 def new_generation() -> None: ...
 
+@disjoint_base
 class BaseCommand:
     """What the core must know of a command."""
 

@@ -30,7 +30,7 @@ from .exceptions import ProtocolError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ._native import Message
+    from ._native import _Message
 
 __all__ = [
     "CLOSE_CODES",
@@ -56,7 +56,7 @@ class FrameParser(_native.FrameParser):
 
     def multi_encode(
         self,
-        message: Message,
+        message: _Message,
         masking_key: Buffer | None = None,
         opcode: int | None = None,
         rsv1: object = 0,
@@ -95,7 +95,7 @@ class FrameParser(_native.FrameParser):
             )
 
 
-def _payload(message: Message) -> Buffer:
+def _payload(message: _Message) -> Buffer:
     if message is None:
         return b""
     if isinstance(message, str):

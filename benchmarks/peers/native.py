@@ -76,9 +76,7 @@ def versions(options):
 
 def measure(options, report):
     """Run in the loop under test."""
-    if options["loop"] == "own":
-        pn.run(job(options, report))
-    elif options["loop"] == "uv":
+    if options["loop"] == "uv":
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -321,55 +321,64 @@ mailbox_hello_bytes(PyObject *op, PyObject *unused)
 
 static PyMethodDef mailbox_methods[] = {
     METHOD("attach", pn_mailbox_attach, METH_O,
-           "attach(loop)\n--\n\nBe called by this running loop."),
+           "attach($self, loop, /)\n--\n\nBe called by this running loop."),
     METHOD("become", mailbox_become, METH_O,
-           "become(number)\n--\n\nTake the number that the arbiter gave."),
-    METHOD("limit", pn_mailbox_limit, METH_VARARGS,
-           "limit(message_bytes, outbox_messages, outbox_bytes)\n--\n\n"
-           "Replace the limits, of its links too."),
+           "become($self, number, /)\n--\n\n"
+           "Take the number that the arbiter gave."),
+    METHOD(
+        "limit", pn_mailbox_limit, METH_VARARGS,
+        "limit($self, message_bytes, outbox_messages, outbox_bytes, /)\n--\n\n"
+        "Replace the limits, of its links too."),
     METHOD("hold", mailbox_hold, METH_NOARGS,
-           "hold()\n--\n\nHandle nothing more until attach."),
+           "hold($self, /)\n--\n\nHandle nothing more until attach."),
     METHOD("connect", pn_mailbox_connect, METH_VARARGS | METH_KEYWORDS,
-           "connect(number, fd, *, onward=False)\n--\n\nTake over fd as the "
-           "link to actor number, and to unknown ones if onward."),
+           "connect($self, number, fd, *, onward=False)\n--\n\n"
+           "Take over fd as the link to actor number, and to unknown ones "
+           "if onward."),
     METHOD("disconnect", pn_mailbox_disconnect, METH_O,
-           "disconnect(number)\n--\n\nForget the actor, and close its link."),
+           "disconnect($self, number, /)\n--\n\n"
+           "Forget the actor, and close its link."),
     METHOD("send", pn_mailbox_send, METH_FASTCALL,
-           "send(target, command, args, kwargs)\n--\n\n"
+           "send($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command; the future is its reply, or None for one "
            "without."),
     METHOD("tell", pn_mailbox_tell, METH_FASTCALL,
-           "tell(target, command, args, kwargs)\n--\n\n"
+           "tell($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command without a reply; the future is None."),
     METHOD("post", pn_mailbox_post, METH_VARARGS | METH_KEYWORDS,
-           "post(kind, target, payload, command='', *, source, id)\n--\n\n"
+           "post($self, kind, target, payload, *, source=..., id=0)\n--\n\n"
            "Send a message of any kind; False if there is no way."),
     METHOD("fail", pn_mailbox_fail, METH_VARARGS,
-           "fail(target, make)\n--\n\nFail the asks that wait for target, or "
-           "all if None, with the exceptions that make() gives."),
+           "fail($self, target, make, /)\n--\n\n"
+           "Fail the asks that wait for target, or all if None, with the "
+           "exceptions that make() gives."),
     METHOD("know", mailbox_know, METH_VARARGS,
-           "know(target, serial)\n--\n\nActor target knows the commands up "
-           "to this serial."),
+           "know($self, target, serial, /)\n--\n\n"
+           "Actor target knows the commands up to this serial."),
     METHOD("peers", mailbox_peers, METH_O,
-           "peers(number)\n--\n\nNumbers of the actors that it talks with "
-           "through this mailbox."),
+           "peers($self, number, /)\n--\n\n"
+           "Numbers of the actors that it talks with through this mailbox."),
     METHOD("stats", mailbox_stats, METH_NOARGS,
-           "stats()\n--\n\nCounts: links, pending, queued_messages, "
-           "queued_bytes, handled, dead_letters."),
+           "stats($self, /)\n--\n\n"
+           "Counts: links, pending, queued_messages, queued_bytes, handled, "
+           "dead_letters."),
     METHOD("fileno", mailbox_fileno, METH_NOARGS,
-           "fileno()\n--\n\nThe descriptor that stands for all links."),
+           "fileno($self, /)\n--\n\n"
+           "The descriptor that stands for all links."),
     METHOD("hello", mailbox_hello_bytes, METH_NOARGS,
-           "hello()\n--\n\nThe payload of a hello."),
+           "hello($self, /)\n--\n\nThe payload of a hello."),
     METHOD("flush", pn_mailbox_flush, METH_NOARGS,
-           "flush()\n--\n\nSend what can be sent; True if all has left."),
+           "flush($self, /)\n--\n\n"
+           "Send what can be sent; True if all has left."),
     METHOD("wait", pn_mailbox_wait, METH_O,
-           "wait(seconds)\n--\n\nWithout a loop: block until something comes "
-           "and handle it; False if nothing came."),
+           "wait($self, seconds, /)\n--\n\n"
+           "Without a loop: block until something comes and handle it; "
+           "False if nothing came."),
     METHOD("close", mailbox_close, METH_NOARGS,
-           "close()\n--\n\nClose every link and leave the loop."),
+           "close($self, /)\n--\n\nClose every link and leave the loop."),
     METHOD("forget", mailbox_forget, METH_NOARGS,
-           "forget()\n--\n\nIn a forked child: close every descriptor "
-           "without a byte."),
+           "forget($self, /)\n--\n\n"
+           "In a forked child: close every descriptor without a byte."),
     METHOD("_on_ready", pn_mailbox_on_ready, METH_NOARGS, NULL),
     METHOD("_end_turn", pn_mailbox_end_turn, METH_NOARGS, NULL),
     {NULL, NULL, 0, NULL},
@@ -390,8 +399,8 @@ static PyMemberDef mailbox_members[] = {
 };
 
 PyDoc_STRVAR(mailbox_doc,
-             "Mailbox(number, actor, port, *, message_bytes=2**30, "
-             "outbox_messages=100000, outbox_bytes=2**26)\n--\n\n"
+             "Mailbox(number, actor, port, *, message_bytes=1073741824, "
+             "outbox_messages=100000, outbox_bytes=67108864)\n--\n\n"
              "An actor's end of messaging. All methods belong to the thread "
              "that made it.");
 
@@ -411,11 +420,13 @@ static PyType_Spec mailbox_spec = {
 
 static PyMethodDef functions[] = {
     METHOD("current_mailbox", pn_current_mailbox, METH_NOARGS,
-           "current_mailbox()\n--\n\nThe current actor's mailbox, if its "
-           "loop runs in this thread; else None."),
+           "current_mailbox($module, /)\n--\n\n"
+           "The current actor's mailbox, if its loop runs in this thread; "
+           "else None."),
     METHOD("link_pair", pn_mailbox_link_pair, METH_NOARGS,
-           "link_pair()\n--\n\nTwo connected descriptors for connect(), "
-           "close-on-exec, in two processes."),
+           "link_pair($module, /)\n--\n\n"
+           "Two connected descriptors for connect(), close-on-exec, in two "
+           "processes."),
     {NULL, NULL, 0, NULL},
 };
 

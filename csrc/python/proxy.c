@@ -112,7 +112,7 @@ new_generation(PyObject *module, PyObject *unused)
 
 static PyMethodDef functions[] = {
     {"new_generation", new_generation, METH_NOARGS,
-     PyDoc_STR("new_generation()\n--\n\n"
+     PyDoc_STR("new_generation($module, /)\n--\n\n"
                "In a forked child: proxies made before are not ours.")},
     {NULL, NULL, 0, NULL},
 };

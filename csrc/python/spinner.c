@@ -89,11 +89,11 @@ spinner_woke(PyObject *op, PyObject *unused)
 
 static PyMethodDef spinner_methods[] = {
     {"wait", spinner_wait, METH_O,
-     PyDoc_STR("wait(timeout)\n--\n\n"
+     PyDoc_STR("wait($self, timeout, /)\n--\n\n"
                "Before a wait of timeout seconds (None: for ever): whether "
                "something is ready now, so that waiting is needless.")},
     {"woke", spinner_woke, METH_NOARGS,
-     PyDoc_STR("woke()\n--\n\nAfter the wait that followed a False.")},
+     PyDoc_STR("woke($self, /)\n--\n\nAfter the wait that followed a False.")},
     {NULL, NULL, 0, NULL},
 };
 
