@@ -101,6 +101,7 @@ class ProcessActor(Actor):
         self.stop(error)
 
     def _cancel_commands(self) -> None:
+        self.mailbox.ending = True
         for task in list(self.mailbox.tasks):
             task.cancel()
 
@@ -224,7 +225,8 @@ class ProcessActor(Actor):
         """Fail what this actor waits for; let the last bytes leave."""
         make = functools.partial(ActorDown, self.aid, "it asked and stopped")
         self.mailbox.fail(None, make)
-        words = dump_down(self._down_reason, self.exit_code, None)
+        reason = self._down_reason or "stopped"
+        words = dump_down(reason, self.exit_code, None)
         self.mailbox.post(KIND_DOWN, self._arbiter, words, id=self.number)
         deadline = time.monotonic() + _LAST_WORDS
         while not self.mailbox.flush() and time.monotonic() < deadline:

@@ -391,6 +391,8 @@ static PyMemberDef mailbox_members[] = {
      "The set of command tasks that run."},
     {"actor", T_OBJECT, offsetof(MailboxObject, actor), READONLY,
      "The actor whose mailbox it is."},
+    {"ending", T_BOOL, offsetof(MailboxObject, ending), 0,
+     "Whether commands that are cancelled now get no answer."},
     {"unbegun", T_INT, offsetof(MailboxObject, unbegun), 0,
      "How many command tasks were made and have not begun."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,

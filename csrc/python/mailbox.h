@@ -72,6 +72,7 @@ typedef struct {
     bool busy;   /* inside a dispatch */
     bool turn;   /* end_turn is to be called */
     bool held;   /* nothing is handled until attach */
+    char ending; /* bool, for PyMemberDef: its actor cancels its commands */
     int unbegun; /* command tasks that have not begun; before 3.12 only */
     bool closed;
     uint64_t handled;      /* commands run, for statistics */

@@ -41,7 +41,11 @@ answer(MailboxObject *mailbox, PyObject *task, uint64_t source, uint64_t id)
     PyObject *error = result == NULL ? pn_take_exception() : NULL;
     if (result != NULL && id != 0)
         pn_mailbox_reply(mailbox, source, id, result);
-    if (error != NULL)
+    /* What the actor's own end cancels is answered by its DOWN. */
+    bool ended =
+        error != NULL && mailbox->ending &&
+        PyErr_GivenExceptionMatches(error, mailbox->state->cancelled_error);
+    if (error != NULL && !ended)
         pn_mailbox_failed(mailbox, source, id, error);
     Py_XDECREF(result);
     Py_XDECREF(error);
