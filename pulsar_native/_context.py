@@ -12,7 +12,14 @@ from ._native import current
 if TYPE_CHECKING:
     from .actor import Actor
 
-__all__ = ["actor_of_loop", "get_actor", "set_loop_actor"]
+__all__ = [
+    "actor_of_loop",
+    "get_actor",
+    "owner",
+    "running_loop",
+    "set_loop_actor",
+    "set_owner",
+]
 
 # The actor that owns a loop: what a program's own tasks belong to. Weak both
 # ways, for an actor refers to its loop; the loop keeps it by its reader.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from . import _pickling, commands
+from ._native import dump_down, load_down
 from .exceptions import (
     ActorDown,
     ActorNotFound,
@@ -25,7 +25,19 @@ if TYPE_CHECKING:
     from ._native import Mailbox, Request
     from .actor import Actor
 
-__all__ = ["KIND_DEFINE", "KIND_DOWN", "Port"]
+__all__ = [
+    "KIND_DEFINE",
+    "KIND_DOWN",
+    "KIND_HELLO",
+    "KIND_LOG",
+    "KIND_NOTIFY",
+    "KIND_PEER",
+    "KIND_SPEC",
+    "KIND_STOP",
+    "Port",
+    "dump_down",
+    "load_down",
+]
 
 # Kinds of messages, as csrc/mailbox/envelope.h numbers them.
 KIND_HELLO = 1
@@ -37,23 +49,7 @@ KIND_DEFINE = 21
 KIND_LOG = 22
 KIND_DOWN = 23
 
-_DOWN = struct.Struct("<ii")
-_NO_EXIT_CODE = -(2**31)
-
 logger = logging.getLogger("pulsar_native.mailbox")
-
-
-def dump_down(reason: str, exit_code: int | None, signal: int | None) -> bytes:
-    """The payload that tells of an actor's end; never pickle."""
-    code = _NO_EXIT_CODE if exit_code is None else exit_code
-    return _DOWN.pack(code, signal or 0) + reason.encode(errors="replace")
-
-
-def load_down(data: bytes) -> tuple[str, int | None, int | None]:
-    """What ``dump_down`` was given; zeros for what is cut short."""
-    code, signal = _DOWN.unpack_from(data.ljust(_DOWN.size, b"\0"))
-    reason = data[_DOWN.size :].decode(errors="replace")
-    return reason, None if code == _NO_EXIT_CODE else code, signal or None
 
 
 class Port:

@@ -17,7 +17,7 @@ from .utils.config import Config
 if TYPE_CHECKING:
     from .manager import Manager
 
-__all__ = ["ActorProxyMonitor", "Exit"]
+__all__ = ["ActorProxyMonitor", "ErrorPipe", "Exit"]
 
 _TAIL = 8192  # bytes of standard error that are kept
 _READ = 65536
@@ -26,23 +26,12 @@ _READ = 65536
 class Exit:
     """How a process ended, as the fork server reports it."""
 
-    __slots__ = ("code", "core", "maxrss", "signal", "stime", "utime")
+    __slots__ = ("code", "core", "signal")
 
-    def __init__(
-        self,
-        code: int,
-        signal: int,
-        core: bool,
-        utime: int,
-        stime: int,
-        maxrss: int,
-    ) -> None:
+    def __init__(self, code: int, signal: int, core: bool) -> None:
         self.code = None if signal else code
         self.signal = signal or None
         self.core = core
-        self.utime = utime / 1e6  # seconds
-        self.stime = stime / 1e6
-        self.maxrss = maxrss  # bytes
 
     def describe(self) -> str:
         """One phrase, such as 'killed by SIGKILL'."""
@@ -180,7 +169,7 @@ class ActorProxyMonitor(ActorProxy):
     async def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended; TimeoutError after *timeout* seconds."""
         async with asyncio.timeout(timeout):
-            await self._arbiter._wait_for_end(self.number)
+            await self._arbiter._end_of(self.number)
 
     def _signal(self, sig: int) -> None:
         if self.pid is None or self._exit is not None:

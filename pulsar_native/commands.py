@@ -15,7 +15,15 @@ from ._importable import is_importable
 from ._native import BaseCommand, Request
 from .exceptions import CommandError, CommandNotFound
 
-__all__ = ["Command", "command", "get_command", "table"]
+__all__ = [
+    "Command",
+    "command",
+    "dump_since",
+    "get_command",
+    "latest_serial",
+    "load",
+    "table",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ACTOR_STATES", "ActorStates"]
+__all__ = [
+    "ACTOR_ACTION_TIMEOUT",
+    "ACTOR_STATES",
+    "MONITOR_TASK_PERIOD",
+    "ActorStates",
+    "notify_period",
+]
 
 
 class ActorStates:

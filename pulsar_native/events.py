@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["Event", "EventHandler"]
+__all__ = ["Callback", "Event", "EventHandler", "call_with"]
 
 Callback = Callable[..., Any]
 

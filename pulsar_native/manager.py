@@ -246,7 +246,7 @@ class Manager(Actor):
             child._reason = f"fork failed: {os.strerror(facts[0])}", None
             self._end(child)
         else:
-            child._exit = Exit(*facts[1:])
+            child._exit = Exit(*facts[1:4])
             self._settle(child)
 
     def _fork_server_died(self, preload: tuple[str, ...]) -> None:
@@ -258,8 +258,7 @@ class Manager(Actor):
             if child.cfg.preload != preload:
                 continue
             child._reason = reason, None
-            child._exit = Exit(0, signal.SIGKILL, False, 0, 0, 0)
-            child._exit.code = None
+            child._exit = Exit(0, signal.SIGKILL, False)
             self._settle(child)
 
     def _lost(self, number: int, status: int, text: str) -> None:
@@ -436,9 +435,6 @@ class Manager(Actor):
         else:
             future.set_result(None)
         return future
-
-    async def _wait_for_end(self, number: int) -> None:
-        await self._end_of(number)
 
     def _close_channel(self, preload: tuple[str, ...]) -> None:
         channel = self._channels.pop(preload)

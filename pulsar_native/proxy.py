@@ -8,7 +8,7 @@ from typing import Any
 from ._native import BaseProxy, new_generation
 from .exceptions import ForkedError
 
-__all__ = ["ActorProxy", "get_proxy", "new_number", "number_of"]
+__all__ = ["ActorProxy", "aid_of", "get_proxy", "new_number", "number_of"]
 
 # In a child forked by somebody else the proxies made before are of no use.
 os.register_at_fork(after_in_child=new_generation)

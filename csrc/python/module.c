@@ -1,5 +1,6 @@
 /* pulsar_native._native: multi-phase init, all state in pn_state. */
 #include "python/command.h"
+#include "python/down.h"
 #include "python/forkchannel.h"
 #include "python/forkserver.h"
 #include "python/frame.h"
@@ -41,9 +42,19 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver, pn_add_forkchannel, pn_add_command,   pn_add_proxy,
-    pn_add_request,    pn_add_replier,     pn_add_mailbox,   pn_add_spinner,
-    pn_add_frame,      pn_add_frameparser, pn_add_websocket, NULL,
+    pn_add_forkserver,
+    pn_add_forkchannel,
+    pn_add_command,
+    pn_add_proxy,
+    pn_add_request,
+    pn_add_replier,
+    pn_add_mailbox,
+    pn_add_spinner,
+    pn_add_frame,
+    pn_add_frameparser,
+    pn_add_websocket,
+    pn_add_down,
+    NULL,
 };
 
 /* Names of methods that are called often. */
