@@ -13,14 +13,33 @@ from pathlib import Path
 NOTIFY, STOP, ASK, TELL, DOWN = 2, 3, 16, 17, 23
 
 
-def body(kind: int, payload: bytes = b"", *, size: int | None = None,
-         offset: int = 0, source: int = 1, target: int = 2, ident: int = 3,
-         command: bytes = b"", name: bytes = b"",
-         extension: bytes = b"") -> bytes:
+def body(
+    kind: int,
+    payload: bytes = b"",
+    *,
+    size: int | None = None,
+    offset: int = 0,
+    source: int = 1,
+    target: int = 2,
+    ident: int = 3,
+    command: bytes = b"",
+    name: bytes = b"",
+    extension: bytes = b"",
+) -> bytes:
     """An envelope and its payload."""
-    head = struct.pack("<BBHHH5Q", kind, bool(name), len(command), len(name),
-                       len(extension), source, target, ident,
-                       len(payload) if size is None else size, offset)
+    head = struct.pack(
+        "<BBHHH5Q",
+        kind,
+        bool(name),
+        len(command),
+        len(name),
+        len(extension),
+        source,
+        target,
+        ident,
+        len(payload) if size is None else size,
+        offset,
+    )
     return head + command + name + extension + payload
 
 
@@ -34,8 +53,16 @@ def frame(content: bytes, first: int = 0x82) -> bytes:
 def chunks(payload: bytes, piece: int, **fields: int) -> list[bytes]:
     """The frames of one tell, its payload in pieces."""
     return [
-        frame(body(TELL, payload[at:at + piece], size=len(payload), offset=at,
-                   command=b"" if at else b"put", **fields))
+        frame(
+            body(
+                TELL,
+                payload[at : at + piece],
+                size=len(payload),
+                offset=at,
+                command=b"" if at else b"put",
+                **fields,
+            )
+        )
         for at in range(0, len(payload), piece)
     ]
 
@@ -63,8 +90,14 @@ def streams() -> dict[str, bytes]:
     return {
         "ask": ask,
         "control_between": one[0] + frame(body(NOTIFY)) + b"".join(one[1:]),
-        "interleaved": one[0] + two[0] + one[1] + two[1] + one[2] + two[2]
-                       + one[3] + ask,
+        "interleaved": one[0]
+        + two[0]
+        + one[1]
+        + two[1]
+        + one[2]
+        + two[2]
+        + one[3]
+        + ask,
         "forgotten": two[0] + down + two[1] + two[2] + ask,
         "twice": one[0] + one[0],
         "gap": one[0] + one[2],
