@@ -11,7 +11,7 @@
 /* Holds no Python object, so the collector need not know of it. */
 typedef struct {
     PyObject_HEAD pn_forkclient client;
-} forkchannel;
+} ForkChannelObject;
 
 static PyObject *
 forkchannel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -25,7 +25,7 @@ forkchannel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_ValueError, "fd must not be negative");
         return NULL;
     }
-    forkchannel *self = (forkchannel *)type->tp_alloc(type, 0);
+    ForkChannelObject *self = (ForkChannelObject *)type->tp_alloc(type, 0);
     if (self != NULL)
         pn_forkclient_init(&self->client, fd);
     return (PyObject *)self;
@@ -35,7 +35,7 @@ static void
 forkchannel_dealloc(PyObject *op)
 {
     PyTypeObject *tp = Py_TYPE(op);
-    pn_forkclient_close(&((forkchannel *)op)->client);
+    pn_forkclient_close(&((ForkChannelObject *)op)->client);
     tp->tp_free(op);
     Py_DECREF(tp); /* every instance owns its heap type */
 }
@@ -48,7 +48,7 @@ PyDoc_STRVAR(fileno_doc,
 static PyObject *
 forkchannel_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyLong_FromLong(((forkchannel *)op)->client.fd);
+    return PyLong_FromLong(((ForkChannelObject *)op)->client.fd);
 }
 
 /* fd[PN_FORK_FDS] out of a sequence of ints; -1 for one that is not given. */
@@ -97,7 +97,7 @@ PyDoc_STRVAR(spawn_doc,
 static PyObject *
 forkchannel_spawn(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    forkchannel *self = (forkchannel *)op;
+    ForkChannelObject *self = (ForkChannelObject *)op;
     int fd[PN_FORK_FDS];
     if (nargs != 2) {
         PyErr_Format(PyExc_TypeError, "spawn() takes 2 arguments, got %zd",
@@ -177,7 +177,7 @@ PyDoc_STRVAR(receive_doc,
 static PyObject *
 forkchannel_receive(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    forkchannel *self = (forkchannel *)op;
+    ForkChannelObject *self = (ForkChannelObject *)op;
     PyObject *reports = PyList_New(0);
     if (reports == NULL)
         return NULL;
@@ -206,7 +206,7 @@ PyDoc_STRVAR(close_doc,
 static PyObject *
 forkchannel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    pn_forkclient_close(&((forkchannel *)op)->client);
+    pn_forkclient_close(&((ForkChannelObject *)op)->client);
     Py_RETURN_NONE;
 }
 
@@ -234,7 +234,7 @@ static PyType_Slot forkchannel_slots[] = {
 
 static PyType_Spec forkchannel_spec = {
     .name = "pulsar_native._native.ForkChannel",
-    .basicsize = sizeof(forkchannel),
+    .basicsize = sizeof(ForkChannelObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = forkchannel_slots,
 };
@@ -242,9 +242,10 @@ static PyType_Spec forkchannel_spec = {
 int
 pn_add_forkchannel(PyObject *module, pn_state *state)
 {
-    state->forkchannel =
+    state->forkchannel_type =
         PyType_FromModuleAndSpec(module, &forkchannel_spec, NULL);
-    if (state->forkchannel == NULL)
+    if (state->forkchannel_type == NULL)
         return -1;
-    return PyModule_AddObjectRef(module, "ForkChannel", state->forkchannel);
+    return PyModule_AddObjectRef(module, "ForkChannel",
+                                 state->forkchannel_type);
 }

@@ -11,12 +11,12 @@ typedef struct {
     bool final;
     bool masked;
     uint8_t key[4];
-} frame_object;
+} FrameObject;
 
 PyObject *
 pn_frame_object(PyTypeObject *type, const pn_frame *header, PyObject *body)
 {
-    frame_object *self = PyObject_New(frame_object, type);
+    FrameObject *self = PyObject_New(FrameObject, type);
     if (self == NULL) {
         Py_DECREF(body);
         return NULL;
@@ -33,7 +33,7 @@ static void
 frame_dealloc(PyObject *op)
 {
     PyTypeObject *tp = Py_TYPE(op);
-    Py_DECREF(((frame_object *)op)->body);
+    Py_DECREF(((FrameObject *)op)->body);
     tp->tp_free(op);
     Py_DECREF(tp); /* every instance owns its heap type */
 }
@@ -41,7 +41,7 @@ frame_dealloc(PyObject *op)
 static PyObject *
 frame_masking_key(PyObject *op, void *Py_UNUSED(closure))
 {
-    frame_object *self = (frame_object *)op;
+    FrameObject *self = (FrameObject *)op;
     return PyBytes_FromStringAndSize((const char *)self->key,
                                      self->masked ? 4 : 0);
 }
@@ -50,14 +50,14 @@ frame_masking_key(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 frame_has_opcode(PyObject *op, void *closure)
 {
-    return PyBool_FromLong(((frame_object *)op)->opcode ==
+    return PyBool_FromLong(((FrameObject *)op)->opcode ==
                            *(const uint8_t *)closure);
 }
 
 static PyObject *
 frame_repr(PyObject *op)
 {
-    frame_object *self = (frame_object *)op;
+    FrameObject *self = (FrameObject *)op;
     Py_ssize_t size = PyObject_Size(self->body);
     if (size < 0)
         return NULL;
@@ -82,11 +82,11 @@ static PyGetSetDef frame_getset[] = {
 };
 
 static PyMemberDef frame_members[] = {
-    {"body", T_OBJECT_EX, offsetof(frame_object, body), READONLY,
+    {"body", T_OBJECT_EX, offsetof(FrameObject, body), READONLY,
      "The payload: str for opcode 1, else bytes."},
-    {"opcode", T_UBYTE, offsetof(frame_object, opcode), READONLY,
+    {"opcode", T_UBYTE, offsetof(FrameObject, opcode), READONLY,
      "0 continuation, 1 text, 2 binary, 8 close, 9 ping, 10 pong."},
-    {"final", T_BOOL, offsetof(frame_object, final), READONLY,
+    {"final", T_BOOL, offsetof(FrameObject, final), READONLY,
      "Whether the frame is the last, or only, one of its message."},
     {NULL, 0, 0, 0, NULL},
 };
@@ -103,7 +103,7 @@ static PyType_Slot frame_slots[] = {
 
 static PyType_Spec frame_spec = {
     .name = "pulsar_native._native.Frame",
-    .basicsize = sizeof(frame_object),
+    .basicsize = sizeof(FrameObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
              Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = frame_slots,
@@ -112,8 +112,8 @@ static PyType_Spec frame_spec = {
 int
 pn_add_frame(PyObject *module, pn_state *state)
 {
-    state->frame = PyType_FromModuleAndSpec(module, &frame_spec, NULL);
-    if (state->frame == NULL)
+    state->frame_type = PyType_FromModuleAndSpec(module, &frame_spec, NULL);
+    if (state->frame_type == NULL)
         return -1;
-    return PyModule_AddObjectRef(module, "Frame", state->frame);
+    return PyModule_AddObjectRef(module, "Frame", state->frame_type);
 }

@@ -5,8 +5,8 @@
 #include "python/state.h"
 #include "ws/frame.h"
 
-/* A Frame with what the header tells; `type` is state->frame. Takes over the
- * reference to body (str or bytes), also where it fails; NULL with an
+/* A Frame with what the header tells; `type` is state->frame_type. Takes over
+ * the reference to body (str or bytes), also where it fails; NULL with an
  * exception then. No Python code runs in it. */
 PyObject *pn_frame_object(PyTypeObject *type, const pn_frame *header,
                           PyObject *body);

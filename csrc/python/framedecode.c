@@ -11,14 +11,14 @@
 /* Room for text: a str that is right if the text turns out to be ASCII, and
  * otherwise serves as the place where it is gathered. */
 static uint8_t *
-room_for_text(pn_frameparser *self, size_t length)
+room_for_text(FrameParserObject *self, size_t length)
 {
     self->body = PyUnicode_New((Py_ssize_t)length, 0x7f);
     return self->body == NULL ? NULL : PyUnicode_1BYTE_DATA(self->body);
 }
 
 static uint8_t *
-room_for_bytes(pn_frameparser *self, size_t length, size_t carry)
+room_for_bytes(FrameParserObject *self, size_t length, size_t carry)
 {
     self->body = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(length + carry));
     if (self->body == NULL)
@@ -35,7 +35,7 @@ room_for_bytes(pn_frameparser *self, size_t length, size_t carry)
 uint8_t *
 pn_frameparser_room(void *context, const pn_frame *frame)
 {
-    pn_frameparser *self = context;
+    FrameParserObject *self = context;
     if (frame->length > PY_SSIZE_T_MAX / 2)
         return NULL;
     size_t length = (size_t)frame->length;
@@ -70,7 +70,7 @@ make_text(const uint8_t *utf8, size_t len, pn_text_size size)
 /* The str of a whole text frame, whose UTF-8 lies in the storage of gathered;
  * takes over that reference. A character cut short is carried over. */
 static PyObject *
-finish_text(pn_frameparser *self, PyObject *gathered)
+finish_text(FrameParserObject *self, PyObject *gathered)
 {
     const uint8_t *utf8 = PyUnicode_1BYTE_DATA(gathered);
     size_t len = (size_t)self->reader.frame.length, tail = 0;
@@ -91,7 +91,7 @@ finish_text(pn_frameparser *self, PyObject *gathered)
 /* The Frame that the reader has completed; NULL with MemoryError, and then
  * the parser has failed. */
 static PyObject *
-take_frame(pn_frameparser *self)
+take_frame(FrameParserObject *self)
 {
     PyObject *body = self->body, *frame = NULL;
     bool text = self->reader.frame.opcode == PN_OP_TEXT;
@@ -156,7 +156,7 @@ describe_failure(const pn_reader *reader)
 
 /* Raise what the reader failed with. Nothing that came is kept. */
 static PyObject *
-raise_failure(pn_frameparser *self, PyObject *frames)
+raise_failure(FrameParserObject *self, PyObject *frames)
 {
     int status = self->reader.status;
     Py_CLEAR(self->body);
@@ -170,7 +170,7 @@ raise_failure(pn_frameparser *self, PyObject *frames)
 
 /* Read on in the input kept: what the reader says. */
 static int
-feed_kept(pn_frameparser *self)
+feed_kept(FrameParserObject *self)
 {
     if (self->chunk == NULL)
         return pn_reader_feed(&self->reader, NULL, 0, &self->chunk_at);
@@ -187,7 +187,7 @@ feed_kept(pn_frameparser *self)
 /* Keep in[from..) for later calls, behind what is kept already. Without
  * memory for it the reader fails. */
 static int
-keep(pn_frameparser *self, const pn_view *in, size_t from)
+keep(FrameParserObject *self, const pn_view *in, size_t from)
 {
     size_t old = 0, new = in->len - from;
     if (self->chunk == NULL && !in->viewed) {
@@ -213,7 +213,7 @@ keep(pn_frameparser *self, const pn_view *in, size_t from)
 
 /* Feed what came until a frame is whole, and keep the rest. */
 static int
-feed_once(pn_frameparser *self, const pn_view *in)
+feed_once(FrameParserObject *self, const pn_view *in)
 {
     size_t used;
     if (self->chunk != NULL) {
@@ -242,7 +242,7 @@ const char pn_decode_doc[] = PyDoc_STR(
 PyObject *
 pn_frameparser_decode(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    pn_frameparser *self = (pn_frameparser *)op;
+    FrameParserObject *self = (FrameParserObject *)op;
     int status;
     if (nargs > 1) {
         PyErr_Format(PyExc_TypeError,
@@ -313,7 +313,7 @@ drop_batch(batch *out)
 
 /* Add the frame that the reader has completed. */
 static int
-add_frame(pn_frameparser *self, batch *out)
+add_frame(FrameParserObject *self, batch *out)
 {
     if (out->count == BATCH && flush(out) < 0) {
         PyErr_Clear();
@@ -327,7 +327,7 @@ add_frame(pn_frameparser *self, batch *out)
 }
 
 static int
-feed_all(pn_frameparser *self, const pn_view *in, batch *out)
+feed_all(FrameParserObject *self, const pn_view *in, batch *out)
 {
     int status = PN_OK;
     while (status >= 0 && self->chunk != NULL) {
@@ -359,7 +359,7 @@ const char pn_decode_all_doc[] = PyDoc_STR(
 PyObject *
 pn_frameparser_decode_all(PyObject *op, PyObject *data)
 {
-    pn_frameparser *self = (pn_frameparser *)op;
+    FrameParserObject *self = (FrameParserObject *)op;
     pn_view in;
     batch out;
     out.list = NULL;

@@ -99,7 +99,7 @@ copy_key(uint8_t key[4], PyObject *given)
 /* Complete the header: mask and key. given is NULL or None for a random
  * key; parsers that do not mask ignore it. */
 static int
-choose_key(pn_frameparser *self, pn_frame *header, PyObject *given)
+choose_key(FrameParserObject *self, pn_frame *header, PyObject *given)
 {
     header->masked = self->encode_mask_length > 0;
     if (!header->masked)
@@ -117,7 +117,7 @@ choose_key(pn_frameparser *self, pn_frame *header, PyObject *given)
 
 /* ProtocolError if the header breaks a rule. */
 static int
-check_header(pn_frameparser *self, const pn_frame *header)
+check_header(FrameParserObject *self, const pn_frame *header)
 {
     PyObject *text;
     if (pn_frame_check(header) == PN_OK)
@@ -193,7 +193,7 @@ part_frame(const pn_frame *header, const payload *body, PyObject *message)
 
 /* Encode message under a header that tells opcode, final and rsv. */
 static PyObject *
-encode_message(pn_frameparser *self, pn_frame *header, PyObject *message,
+encode_message(FrameParserObject *self, pn_frame *header, PyObject *message,
                PyObject *key, bool in_parts)
 {
     payload body;
@@ -263,7 +263,7 @@ encode(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     if (parse_opcode(&header, given[OPCODE], given[MESSAGE]) < 0)
         return NULL;
-    return encode_message((pn_frameparser *)op, &header, given[MESSAGE],
+    return encode_message((FrameParserObject *)op, &header, given[MESSAGE],
                           given[KEY], in_parts);
 }
 
@@ -323,7 +323,7 @@ pn_frameparser_continuation(PyObject *op, PyObject *const *args,
             return NULL;
         header.final = truth != 0;
     }
-    return encode_message((pn_frameparser *)op, &header, given[0], NULL,
+    return encode_message((FrameParserObject *)op, &header, given[0], NULL,
                           false);
 }
 
@@ -336,7 +336,7 @@ encode_control(PyObject *op, const pn_signature *signature, uint8_t opcode,
     pn_frame header = {.opcode = opcode, .final = true};
     if (pn_bind_arguments(signature, args, nargs, kwnames, &body) < 0)
         return NULL;
-    return encode_message((pn_frameparser *)op, &header, body, NULL, false);
+    return encode_message((FrameParserObject *)op, &header, body, NULL, false);
 }
 
 static const char *const body_name[] = {"body"};
@@ -432,8 +432,8 @@ pn_frameparser_close(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     PyObject *body = close_body(code, &reason);
     if (body != NULL)
-        frame =
-            encode_message((pn_frameparser *)op, &header, body, NULL, false);
+        frame = encode_message((FrameParserObject *)op, &header, body, NULL,
+                               false);
     Py_XDECREF(body);
     close_payload(&reason);
     return frame;

@@ -22,12 +22,12 @@ parse_limit(PyObject *value, const char *name, int64_t otherwise)
 }
 
 static int
-take_entropy(pn_frameparser *self, PyTypeObject *type)
+take_entropy(FrameParserObject *self, PyTypeObject *type)
 {
     pn_state *state = pn_state_of(type);
     if (state == NULL)
         return -1;
-    self->frame_type = Py_NewRef(state->frame);
+    self->frame_type = Py_NewRef(state->frame_type);
     self->entropy_capsule = Py_NewRef(state->entropy);
     self->entropy = PyCapsule_GetPointer(state->entropy, NULL);
     return self->entropy == NULL ? -1 : 0;
@@ -55,7 +55,7 @@ frameparser_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (message < 0)
         return NULL;
 
-    pn_frameparser *self = (pn_frameparser *)type->tp_alloc(type, 0);
+    FrameParserObject *self = (FrameParserObject *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
     self->version = 13;
@@ -79,7 +79,7 @@ frameparser_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static int
 frameparser_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    pn_frameparser *self = (pn_frameparser *)op;
+    FrameParserObject *self = (FrameParserObject *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->frame_type);
     Py_VISIT(self->entropy_capsule);
@@ -95,7 +95,7 @@ frameparser_traverse(PyObject *op, visitproc visit, void *arg)
 static int
 frameparser_clear(PyObject *op)
 {
-    pn_frameparser *self = (pn_frameparser *)op;
+    FrameParserObject *self = (FrameParserObject *)op;
     Py_CLEAR(self->extensions);
     Py_CLEAR(self->protocols);
     return 0;
@@ -105,7 +105,7 @@ static void
 frameparser_dealloc(PyObject *op)
 {
     PyTypeObject *tp = Py_TYPE(op);
-    pn_frameparser *self = (pn_frameparser *)op;
+    FrameParserObject *self = (FrameParserObject *)op;
     PyObject_GC_UnTrack(op);
     (void)frameparser_clear(op);
     Py_CLEAR(self->body);
@@ -137,7 +137,7 @@ static PyMethodDef frameparser_methods[] = {
 
 #define MEMBER(name, type, doc)                                               \
     {                                                                         \
-#name, type, offsetof(pn_frameparser, name), READONLY, doc            \
+#name, type, offsetof(FrameParserObject, name), READONLY, doc         \
     }
 
 static PyMemberDef frameparser_members[] = {
@@ -149,10 +149,10 @@ static PyMemberDef frameparser_members[] = {
     MEMBER(decode_mask_length, T_INT, "4 if frames must come masked, else 0."),
     MEMBER(encode_mask_length, T_INT, "4 if frames are sent masked, else 0."),
     {"max_payload", T_ULONGLONG,
-     offsetof(pn_frameparser, reader.options.max_frame), READONLY,
+     offsetof(FrameParserObject, reader.options.max_frame), READONLY,
      "How many bytes a data frame that comes in may carry."},
     {"max_message", T_ULONGLONG,
-     offsetof(pn_frameparser, reader.options.max_message), READONLY,
+     offsetof(FrameParserObject, reader.options.max_message), READONLY,
      "How many bytes all frames of a message that comes in may carry."},
     {NULL, 0, 0, 0, NULL},
 };
@@ -191,7 +191,7 @@ static PyType_Slot frameparser_slots[] = {
 
 static PyType_Spec frameparser_spec = {
     .name = "pulsar_native._native.FrameParser",
-    .basicsize = sizeof(pn_frameparser),
+    .basicsize = sizeof(FrameParserObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
              Py_TPFLAGS_IMMUTABLETYPE,
     .slots = frameparser_slots,
@@ -216,9 +216,10 @@ pn_add_frameparser(PyObject *module, pn_state *state)
         pn_entropy_free(entropy);
         return -1;
     }
-    state->frameparser =
+    state->frameparser_type =
         PyType_FromModuleAndSpec(module, &frameparser_spec, NULL);
-    if (state->frameparser == NULL)
+    if (state->frameparser_type == NULL)
         return -1;
-    return PyModule_AddObjectRef(module, "FrameParser", state->frameparser);
+    return PyModule_AddObjectRef(module, "FrameParser",
+                                 state->frameparser_type);
 }

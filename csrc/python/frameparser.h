@@ -32,7 +32,7 @@ typedef struct {
     int encode_mask_length;
     uint8_t carry_size;
     uint8_t carry[3];
-} pn_frameparser;
+} FrameParserObject;
 
 /* Raise ProtocolError with this text and, if it is not 0, status_code; always
  * NULL. Takes over the reference to text, which may be NULL with an exception

@@ -11,14 +11,14 @@
 /* Each member is a strong reference; module.c visits and clears the struct
  * as an array of PyObject *, so it holds nothing else. */
 typedef struct {
-    PyObject *too_big;         /* exceptions module: MessageTooBig */
-    PyObject *error;           /* exceptions module: PulsarException */
-    PyObject *protocol_error;  /* exceptions module: ProtocolError */
-    PyObject *forkchannel;     /* type ForkChannel */
-    PyObject *cancelled_error; /* asyncio.CancelledError */
-    PyObject *pickle_dumps;    /* pickle.dumps, the C function */
-    PyObject *protocol;        /* 5, the pickle protocol */
-    PyObject *done;            /* interned names of a future's methods */
+    PyObject *too_big;          /* exceptions module: MessageTooBig */
+    PyObject *error;            /* exceptions module: PulsarException */
+    PyObject *protocol_error;   /* exceptions module: ProtocolError */
+    PyObject *forkchannel_type; /* type ForkChannel */
+    PyObject *cancelled_error;  /* asyncio.CancelledError */
+    PyObject *pickle_dumps;     /* pickle.dumps, the C function */
+    PyObject *protocol;         /* 5, the pickle protocol */
+    PyObject *done;             /* interned names of a future's methods */
     PyObject *result;
     PyObject *set_result;
     PyObject *set_exception;
@@ -34,8 +34,8 @@ typedef struct {
     PyObject *replier_type;     /* type Replier */
     PyObject *spinner_type;     /* type Spinner */
     PyObject *mailbox_type;     /* type Mailbox */
-    PyObject *frame;            /* type Frame */
-    PyObject *frameparser;      /* type FrameParser */
+    PyObject *frame_type;       /* type Frame */
+    PyObject *frameparser_type; /* type FrameParser */
     PyObject *entropy;          /* capsule of a pn_entropy: masking keys */
 } pn_state;
 
