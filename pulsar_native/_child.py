@@ -45,6 +45,15 @@ class _Errors(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def __init__(self) -> None:
+        # The same pipe through a description of its own, so that only this
+        # end is non-blocking: fd 2 itself is inherited by subprocesses.
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            self._fd = os.open("/proc/self/fd/2", flags)
+        except OSError:
+            self._fd = 2
+
     def fileno(self) -> int:
         return 2
 
@@ -54,7 +63,7 @@ class _Errors(io.RawIOBase):
     def write(self, data: Any) -> int:
         size = len(data)
         try:
-            os.write(2, data)
+            os.write(self._fd, data)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EPIPE):
                 raise
@@ -151,18 +160,15 @@ class ProcessActor(Actor):
             self.mailbox.wait(_LONG)  # the arbiter's limit or end ends it
         return self._spec
 
-    async def live(self, pidfd: int) -> None:
-        """From start to end, within the loop."""
+    def live(self, pidfd: int) -> None:
+        """Begin, within the loop; ``_done`` is the end."""
         loop = self._loop
-        self._done = loop.create_future()
         self.mailbox.attach(loop)
         if pidfd >= 0:
             loop.add_reader(pidfd, self._master_gone, pidfd)
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.set_default_executor(self.executor())
-        starting = self._create_task(self._start())
-        await self._done
-        starting.cancel()
+        self._create_task(self._start())
 
     def _master_gone(self, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
@@ -263,12 +269,14 @@ def _run_loop(actor: ProcessActor, pidfd: int) -> None:
     """Run the loop until the actor has stopped; what BaseExceptions leave
     the loop (KeyboardInterrupt and SystemExit do) stop the actor."""
     loop = actor._loop
-    main = loop.create_task(actor.live(pidfd), context=actor._context.copy())
-    while not main.done():
+    # A future, no task: a command may cancel all tasks that it sees.
+    done = actor._done = loop.create_future()
+    loop.call_soon(actor.live, pidfd, context=actor._context.copy())
+    while not done.done():
         try:
-            loop.run_until_complete(main)
+            loop.run_until_complete(done)
         except BaseException as error:
-            if main.done():
+            if done.done():
                 raise
             actor._fatal(error)
 
@@ -307,7 +315,6 @@ _template = ProcessActor()
 
 def main(link_fd: int, arbiter_pidfd: int) -> int:
     """Be the process actor whose link this is; the exit code."""
-    os.set_blocking(2, False)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     sys.stderr = io.TextIOWrapper(

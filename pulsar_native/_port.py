@@ -18,6 +18,7 @@ from .exceptions import (
     MailboxFull,
     MessageTooBig,
     PulsarException,
+    RemoteError,
 )
 from .proxy import ActorProxy, aid_of
 
@@ -70,6 +71,8 @@ class Port:
         if condition == "raised":
             return _pickling.loads_exception(payload)
         text = payload.decode(errors="replace")
+        if condition == "unloadable":
+            return RemoteError(text, "raised while a result was unpickled", "")
         if condition == "unknown-command":
             return CommandNotFound(text)
         if condition == "unknown-actor":
@@ -162,6 +165,8 @@ class Port:
 
     def explain(self, number: int, name: str) -> tuple[str, bytes]:
         """Why there is no way to this actor: a condition and its payload."""
+        if not number and not name:
+            return "unknown-actor", b""
         down = self._actor._ended.get(name or number)
         if down is not None:
             aid, reason, code, signal = down

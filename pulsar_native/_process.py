@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from .proxy import ActorProxy
+from .proxy import ActorProxy, number_of
 from .utils.config import Config
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class ErrorPipe:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._tail = bytearray()
-        self._read, self.write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._read, self.write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read, False)
         loop.add_reader(self._read, self._on_readable)
 
     def close_write_end(self) -> None:
@@ -172,6 +173,7 @@ class ActorProxyMonitor(ActorProxy):
             await self._arbiter._end_of(self.number)
 
     def _signal(self, sig: int) -> None:
+        number_of(self)  # ForkedError in a child forked by somebody else
         if self.pid is None or self._exit is not None:
             return
         with contextlib.suppress(ProcessLookupError):

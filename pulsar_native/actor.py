@@ -252,10 +252,12 @@ class Actor(EventHandler):
         if exit_code is None:
             exit_code = 0 if exc is None else exit_code_of(exc)
         self.exit_code = exit_code
-        if exc is not None:
-            self._log_failure(exc, exit_code)
         self._stop_ticking()
         self._stop_task = self._create_task(self._stop(exc))
+        if exc is not None:
+            # Last, and guarded: filters and handlers are anybody's code.
+            with contextlib.suppress(Exception):
+                self._log_failure(exc, exit_code)
         return self._stop_task
 
     def _log_failure(self, exc: BaseException, exit_code: int) -> None:
@@ -445,6 +447,8 @@ class Actor(EventHandler):
         **kwargs: Any,
     ) -> Future[Any]:
         """``send`` from any thread; the concurrent future is its reply."""
+        if self._loop is None:
+            raise RuntimeError(f"{self!r} has not started")
         result: Future[Any] = Future()
 
         def deliver() -> None:

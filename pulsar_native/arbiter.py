@@ -224,7 +224,7 @@ class Arbiter(Manager):
         self._close_executor()
         self.state = ACTOR_STATES.TERMINATE if left else ACTOR_STATES.CLOSE
         _living.discard(self)
-        for task in self._tasks - {asyncio.current_task()}:
+        for task in self._tasks - {_current_task()}:
             task.cancel()
 
     def _forget(self) -> None:
@@ -250,6 +250,14 @@ def _close_left() -> None:
 atexit.register(_close_left)
 
 
+def _current_task() -> asyncio.Task[Any] | None:
+    """The running task; None outside any loop, where collectors work."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 async def _guard_of(
     arbiter: weakref.ref[Arbiter],
 ) -> AsyncGenerator[None, None]:
@@ -259,6 +267,8 @@ async def _guard_of(
     finally:
         ended = arbiter()
         if ended is not None:
+            if not ended.mailbox.closed:
+                ended.mailbox.fail(None, None)  # nobody is left to hear
             await ended._shutdown()
 
 

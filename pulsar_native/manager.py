@@ -88,6 +88,8 @@ class Manager(Actor):
                 params[key] = merged.pop(key)
         params = merged | params
         cfg = params.pop("cfg", None)
+        if not isinstance(cfg, Config | None):
+            raise TypeError(f"cfg must be a Config, not {cfg!r}")
         cfg = (self.cfg if cfg is None else cfg).copy()
         kind = params.pop("kind", None)
         if kind is not None:
@@ -96,6 +98,7 @@ class Manager(Actor):
             cfg.set(name, params.pop(name))
         name, aid = params.pop("name", None), params.pop("aid", None)
         check_attributes(params)
+        _check_values(params)
         number = new_number()
         for text in (name, aid):
             self._check_name(text)
@@ -126,6 +129,9 @@ class Manager(Actor):
         )
         spec = self._dump_spec(child, asked)
         child._future = future
+        future.add_done_callback(
+            functools.partial(self._spawn_cancelled, child)
+        )
         self._enlist(child, asked["unique"])
         try:
             self._launch(child, spec)
@@ -208,10 +214,22 @@ class Manager(Actor):
 
     def _spawn_expired(self, child: ActorProxyMonitor) -> None:
         if not child._started:
-            child._reason = (
-                f"no handshake within {child.cfg.spawn_timeout} seconds",
-                None,
-            )
+            seconds = child.cfg.spawn_timeout
+            child._reason = f"no handshake within {seconds} seconds", None
+            self._give_up_spawn(child)
+
+    def _spawn_cancelled(
+        self, child: ActorProxyMonitor, future: asyncio.Future[Any]
+    ) -> None:
+        """Nobody will have the proxy: the actor is of no use."""
+        if future.cancelled() and not child._started:
+            child._reason = "its spawn was cancelled", None
+            self._give_up_spawn(child)
+
+    def _give_up_spawn(self, child: ActorProxyMonitor) -> None:
+        if child.pid is None:  # the fork server may never answer
+            self._end(child)
+        else:
             child.kill()
 
     # --- what the fork server and the links report ---
@@ -232,8 +250,8 @@ class Manager(Actor):
     def _on_report(self, what: str, number: int, *facts: Any) -> None:
         child = self._children.get(number)
         if child is None:
-            if what == "started" and facts[1] >= 0:
-                os.close(facts[1])
+            if what == "started":
+                _end_stray(*facts)
             return
         if what == "started":
             pid, child._pidfd = facts
@@ -300,6 +318,7 @@ class Manager(Actor):
             grace = child.cfg.exit_timeout
         reason, code = child._reason or ("it has stopped", None)
         self._fail_asks(child, reason, code, None)
+        self.mailbox.disconnect(child.number)  # later asks fail at once
         for seconds, act in (
             (grace, child.stop),
             (grace + ACTOR_ACTION_TIMEOUT, child.kill),
@@ -486,6 +505,27 @@ def check_attributes(params: dict[str, Any]) -> None:
             )
 
 
+def _check_values(params: dict[str, Any]) -> None:
+    """Refuse here what could only fail in the new process."""
+    if not isinstance(params.get("extra", {}), dict):
+        raise TypeError(f"extra must be a dict, not {params['extra']!r}")
+    for name in ACTOR_EVENTS:
+        hooks = params.get(name)
+        if not isinstance(hooks, list | tuple):
+            hooks = () if hooks is None else (hooks,)
+        for hook in hooks:
+            if not callable(hook):
+                raise TypeError(f"{name} must be callable, not {hook!r}")
+
+
+def _end_stray(pid: int, pidfd: int) -> None:
+    """A process whose spawn was given up has started after all."""
+    with contextlib.suppress(ProcessLookupError):
+        _native.pidfd_send_signal(pidfd, pid, signal.SIGKILL)
+    if pidfd >= 0:
+        os.close(pidfd)
+
+
 def _stdout() -> int:
     """Standard output as it is now; a closed one becomes /dev/null."""
     try:
@@ -496,7 +536,10 @@ def _stdout() -> int:
 
 
 def _give_up(child: ActorProxyMonitor) -> None:
-    child._arbiter.logger.critical("%r cannot be killed", child)
+    if child.pid is None:  # no process was ever reported
+        child._arbiter._end(child)
+    else:
+        child._arbiter.logger.critical("%r cannot be killed", child)
 
 
 def _reason_of(

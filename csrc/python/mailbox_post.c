@@ -30,6 +30,25 @@ pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_RETURN_TRUE;
 }
 
+static void
+cancel(MailboxObject *self, PyObject *future)
+{
+    PyObject *done = PyObject_CallMethod(future, "cancel", NULL);
+    if (done == NULL)
+        pn_mailbox_report(self);
+    Py_XDECREF(done);
+}
+
+static void
+fail(MailboxObject *self, PyObject *future, PyObject *make)
+{
+    PyObject *error = PyObject_CallNoArgs(make);
+    if (error == NULL)
+        error = pn_take_exception();
+    pn_mailbox_resolve(self, future, true, error);
+    Py_XDECREF(error);
+}
+
 PyObject *
 pn_mailbox_fail(PyObject *op, PyObject *args)
 {
@@ -48,11 +67,10 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
         list = waiter->next;
         PyObject *future = waiter->object;
         pn_pending_recycle(&self->pending, waiter);
-        PyObject *error = PyObject_CallNoArgs(make);
-        if (error == NULL)
-            error = pn_take_exception();
-        pn_mailbox_resolve(self, future, true, error);
-        Py_XDECREF(error);
+        if (make == Py_None)
+            cancel(self, future);
+        else
+            fail(self, future, make);
         Py_DECREF(future);
         count++;
     }

@@ -30,6 +30,21 @@ tell_control(MailboxObject *self, const pn_message *message)
     Py_XDECREF(result);
 }
 
+/* What unpickling a result raised, as its asker may see it: what would end a
+ * program (SystemExit, say) becomes a RemoteError. Steals error. */
+static PyObject *
+tamed(MailboxObject *self, uint64_t source, PyObject *error)
+{
+    if (error == NULL ||
+        PyObject_TypeCheck(error, (PyTypeObject *)PyExc_Exception))
+        return error;
+    const char *name = Py_TYPE(error)->tp_name;
+    PyObject *remote = pn_mailbox_load_error(self, source, "unloadable", name,
+                                             (Py_ssize_t)strlen(name));
+    Py_DECREF(error);
+    return remote != NULL ? remote : pn_take_exception();
+}
+
 static void
 receive_reply(MailboxObject *self, const pn_message *message)
 {
@@ -40,7 +55,7 @@ receive_reply(MailboxObject *self, const pn_message *message)
                                       message->payload, message->size);
     bool failed = value == NULL;
     if (failed)
-        value = pn_take_exception();
+        value = tamed(self, message->env.source, pn_take_exception());
     pn_mailbox_resolve(self, future, failed, value);
     Py_XDECREF(value);
     Py_DECREF(future);

@@ -96,7 +96,9 @@ pn_mailbox_reply(MailboxObject *self, uint64_t source, uint64_t id,
 {
     pn_ref payload = {0};
     if (pn_payload_dump(self->state, self->port.dumps, result, &payload) < 0) {
-        reply_raised(self, source, id);
+        PyObject *error = pn_take_exception();
+        pn_mailbox_failed(self, source, id, error);
+        Py_XDECREF(error);
         return;
     }
     if (payload.size > self->limits.message_bytes) {

@@ -307,6 +307,10 @@ send_call(MailboxObject *self, const sending *call, bool ask)
     if (future == NULL)
         return NULL;
     int err = ask ? put_ask(self, call, future) : put_tell(self, call);
+    if (err < 0 && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        Py_DECREF(future); /* a Ctrl-C, say: it is for the caller now */
+        return NULL;
+    }
     if (err < 0)
         return failed_future(self, future);
     if (!ask)
