@@ -73,7 +73,7 @@ class Port:
     def control(self, *told):
         self.told.append(told)
 
-    start_task = lost = fatal = failed = explain = define = control
+    start_task = defer = lost = fatal = failed = explain = define = control
     introduce = proxy = control
 
 async def main():

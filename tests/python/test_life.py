@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import threading
@@ -272,7 +273,8 @@ def test_what_cannot_be_unpickled_there_fails_the_spawn(where: str) -> None:
     async def main() -> None:
         bad: Any = Unimportable()
         if where == "start":
-            params = {"start": commands.Explodes()}
+            hook: Any = functools.partial(print, commands.Explodes())
+            params = {"start": hook}
         else:
             params = {where: {"bad": bad}}
         error = await failure(pn.spawn(**params))
