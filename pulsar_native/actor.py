@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +37,7 @@ _KEPT_ENDS = 1000  # ends of actors that are remembered
 T = TypeVar("T")
 
 
-class Actor(EventHandler):
+class Actor(EventHandler, ABC):
     """A flow of control with its own loop, mailbox and state.
 
     Made by the framework: the arbiter by its first use in a loop, others by
@@ -218,12 +219,13 @@ class Actor(EventHandler):
         while len(self._ended) > 2 * _KEPT_ENDS:
             self._ended.popitem(last=False)
 
+    @abstractmethod
     def _lost(self, number: int, status: int, text: str) -> None:
-        raise NotImplementedError
+        """The link to an actor has ended."""
 
+    @abstractmethod
     def _fatal(self, error: BaseException) -> None:
         """A command, hook or task raised what ends an actor."""
-        raise NotImplementedError
 
     def _notified(
         self, caller: ActorProxy, info: dict[str, Any], now: float
@@ -268,8 +270,9 @@ class Actor(EventHandler):
         else:
             self.logger.critical("%r ends", self, exc_info=exc)
 
+    @abstractmethod
     async def _stop(self, exc: BaseException | None) -> None:
-        raise NotImplementedError
+        """What stopping consists of."""
 
     async def _run_stopping_hooks(self) -> None:
         """Fire ``stopping`` and await what it leaves, at most exit_timeout."""
