@@ -414,7 +414,9 @@ def check_async(result: pytest.RunResult) -> None:
     result.stdout.fnmatch_lines(
         ["*test_leaves left behind*", "  descriptor * -> /dev/zero"]
     )
-    assert result.stdout.str().count("descriptor ") == 1
+    # Told twice where CI is set: pytest's summary is not cut short there.
+    named = {n for n in result.outlines if n.startswith("  descriptor ")}
+    assert len(named) == 1
 
 
 @needs("pytest_asyncio")
