@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,7 +37,7 @@ _KEPT_ENDS = 1000  # ends of actors that are remembered
 T = TypeVar("T")
 
 
-class Actor(EventHandler, ABC):
+class Actor(EventHandler):
     """A flow of control with its own loop, mailbox and state.
 
     Made by the framework: the arbiter by its first use in a loop, others by
