@@ -155,6 +155,7 @@ class BaseCommand:
     name: str
     function: Callable[..., Any]
     ack: bool
+    method: bool
     serial: int
 
 @final

@@ -40,6 +40,9 @@ static PyMemberDef command_members[] = {
      "The function, called as function(request, *args, **kwargs)."},
     {"ack", T_BOOL, offsetof(BaseCommandObject, ack), 0,
      "Whether the sender gets a reply."},
+    {"method", T_BOOL, offsetof(BaseCommandObject, method), 0,
+     "Whether the function is called as function(instance, ...), where "
+     "instance is the actor's own object."},
     {"serial", T_ULONGLONG, offsetof(BaseCommandObject, serial), 0,
      "Counts registrations in this process; 0 is known everywhere."},
     {NULL, 0, 0, 0, NULL},

@@ -8,6 +8,7 @@ typedef struct {
     PyObject_HEAD PyObject *name; /* str */
     PyObject *function;           /* callable; NULL while being unpickled */
     char ack;
+    char method; /* called with the actor's instance, not a request */
     unsigned long long serial;
 } BaseCommandObject;
 
