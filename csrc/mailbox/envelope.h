@@ -27,11 +27,17 @@
 /* Kinds up to PN_KIND_LAST_CONTROL are control: they overtake payload and
  * never touch pickle. */
 typedef enum {
-    PN_HELLO = 1,  /* first on every link, both ways: versions */
-    PN_NOTIFY = 2, /* heartbeat; the first one is the handshake */
-    PN_STOP = 3,   /* end gracefully */
-    PN_BOUND = 4,  /* ask `id`, sent to a name, went to actor `source` */
-    PN_PEER = 5,   /* who actor `source` is, ahead of its first message */
+    PN_HELLO = 1,    /* first on every link, both ways: versions */
+    PN_NOTIFY = 2,   /* heartbeat; the first one is the handshake */
+    PN_STOP = 3,     /* end gracefully */
+    PN_BOUND = 4,    /* ask `id`, sent to a name, went to actor `source` */
+    PN_PEER = 5,     /* who actor `source` is, ahead of its first message */
+    PN_CANCEL = 6,   /* the asker of `id` wants no answer any more */
+    PN_PROGRESS = 7, /* how far ask `id` has come */
+    PN_CREDIT = 8,   /* actor `source` takes no more messages, or does again */
+    PN_GRANT = 9,    /* more items of stream `id` may come */
+    PN_LINK = 10,    /* a descriptor: the direct link to node `id` */
+    PN_SEGMENT = 11, /* a shared segment is given back to its owner */
     PN_KIND_LAST_CONTROL = 15,
     PN_ASK = 16,    /* command with a reply */
     PN_TELL = 17,   /* command without */
@@ -41,8 +47,20 @@ typedef enum {
     PN_DEFINE = 21, /* definitions of commands, ahead of their use */
     PN_LOG = 22,    /* a log record on its way to the arbiter */
     PN_DOWN = 23,   /* actor `id` has ended, behind all that it sent */
-    PN_KIND_LAST = 23,
+    PN_ITEM = 24,   /* one item of stream `id` */
+    PN_SWITCH = 25, /* what `source`'s node says next comes by direct link */
+    PN_KIND_LAST = 25,
 } pn_kind;
+
+/* An actor's number: the node that it lives in (one loop's mailbox) in the
+ * low bits, its index in that node above; index 0 is the node's own actor. */
+#define PN_NODE_BITS 36
+
+static inline uint64_t
+pn_node_of(uint64_t number)
+{
+    return number & (((uint64_t)1 << PN_NODE_BITS) - 1);
+}
 
 typedef struct {
     uint8_t kind;
@@ -70,7 +88,7 @@ pn_kind_is_control(uint8_t kind)
 static inline bool
 pn_kind_is_known(uint8_t kind)
 {
-    return (kind >= PN_HELLO && kind <= PN_PEER) ||
+    return (kind >= PN_HELLO && kind <= PN_SEGMENT) ||
            (kind >= PN_ASK && kind <= PN_KIND_LAST);
 }
 

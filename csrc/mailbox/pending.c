@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "mailbox/envelope.h"
 
 void
 pn_pending_init(pn_pending *pending, uint64_t first_id)
@@ -108,14 +109,14 @@ sort(pn_waiter **rest, size_t count)
 }
 
 pn_waiter *
-pn_pending_take_target(pn_pending *pending, uint64_t target, bool all)
+pn_pending_take_node(pn_pending *pending, uint64_t node, bool all)
 {
     pn_waiter *list = NULL;
     size_t cursor = 0, count = 0;
     const pn_map_entry *entry;
     while ((entry = pn_map_next(&pending->waiters, &cursor)) != NULL) {
         pn_waiter *waiter = entry->value;
-        if (!all && waiter->target != target)
+        if (!all && pn_node_of(waiter->target) != node)
             continue;
         waiter->next = list;
         list = waiter;

@@ -38,11 +38,10 @@ void *pn_pending_take(pn_pending *pending, uint64_t id);
  * ignored: the reply may have come first. */
 void pn_pending_bind(pn_pending *pending, uint64_t id, uint64_t target);
 
-/* Take all that wait for target, or, with all, every one: a list in the order
- * of their ids, whose entries the caller hands back by pn_pending_recycle
- * after taking their objects. */
-pn_waiter *pn_pending_take_target(pn_pending *pending, uint64_t target,
-                                  bool all);
+/* Take all whose target lives in node (see pn_node_of), or, with all, every
+ * one: a list in the order of their ids, whose entries the caller hands back
+ * by pn_pending_recycle after taking their objects. */
+pn_waiter *pn_pending_take_node(pn_pending *pending, uint64_t node, bool all);
 
 /* Give one taken entry back for use. */
 void pn_pending_recycle(pn_pending *pending, pn_waiter *waiter);

@@ -147,7 +147,7 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
 static void
 drop_pending(MailboxObject *self)
 {
-    pn_waiter *list = pn_pending_take_target(&self->pending, 0, true);
+    pn_waiter *list = pn_pending_take_node(&self->pending, 0, true);
     while (list != NULL) {
         pn_waiter *waiter = list;
         list = waiter->next;
@@ -350,8 +350,8 @@ static PyMethodDef mailbox_methods[] = {
            "Send a message of any kind; False if there is no way."),
     METHOD("fail", pn_mailbox_fail, METH_VARARGS,
            "fail($self, target, make, /)\n--\n\n"
-           "Fail the asks that wait for target, or all if None, with the "
-           "exceptions that make() gives."),
+           "Fail the asks that wait for actors of target's node, or all if "
+           "None, with the exceptions that make() gives."),
     METHOD("know", mailbox_know, METH_VARARGS,
            "know($self, target, serial, /)\n--\n\n"
            "Actor target knows the commands up to this serial."),

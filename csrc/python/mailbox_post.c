@@ -61,7 +61,8 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
     if (PyErr_Occurred())
         return NULL;
     Py_ssize_t count = 0;
-    pn_waiter *list = pn_pending_take_target(&self->pending, target, all);
+    pn_waiter *list =
+        pn_pending_take_node(&self->pending, pn_node_of(target), all);
     while (list != NULL) {
         pn_waiter *waiter = list;
         list = waiter->next;

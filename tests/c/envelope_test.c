@@ -6,8 +6,10 @@
 #include "mailbox/envelope.h"
 
 static const uint8_t kinds[] = {
-    PN_HELLO, PN_NOTIFY, PN_STOP, PN_BOUND,  PN_PEER, PN_ASK,  PN_TELL,
-    PN_REPLY, PN_ERROR,  PN_SPEC, PN_DEFINE, PN_LOG,  PN_DOWN,
+    PN_HELLO,    PN_NOTIFY, PN_STOP,   PN_BOUND, PN_PEER,    PN_CANCEL,
+    PN_PROGRESS, PN_CREDIT, PN_GRANT,  PN_LINK,  PN_SEGMENT, PN_ASK,
+    PN_TELL,     PN_REPLY,  PN_ERROR,  PN_SPEC,  PN_DEFINE,  PN_LOG,
+    PN_DOWN,     PN_ITEM,   PN_SWITCH,
 };
 
 #define KINDS (sizeof kinds / sizeof *kinds)
@@ -260,6 +262,17 @@ test_random_bytes_are_judged_without_harm(void)
 }
 
 static void
+test_node_is_the_low_bits_of_a_number(void)
+{
+    CHECK_INT(pn_node_of(0), 0);
+    CHECK_INT(pn_node_of(1), 1);
+    CHECK_INT(pn_node_of(0xfffffffffu), 0xfffffffff);
+    CHECK_INT(pn_node_of(0x1000000000u), 0);
+    CHECK_INT(pn_node_of(0xabcdef1234567890u), 0x234567890);
+    CHECK_INT(pn_node_of(UINT64_MAX), 0xfffffffff);
+}
+
+static void
 check_down(int32_t exit_code, int32_t signal, const char *reason)
 {
     uint8_t bytes[64];
@@ -298,6 +311,7 @@ main(void)
     RUN(test_control_comes_in_one_piece);
     RUN(test_random_envelopes_survive_the_round_trip);
     RUN(test_random_bytes_are_judged_without_harm);
+    RUN(test_node_is_the_low_bits_of_a_number);
     RUN(test_down_survives_the_round_trip);
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include "base/status.h"
+#include "mailbox/envelope.h"
 #include "mailbox/pending.h"
 
 #define ASKS 2000
@@ -56,23 +57,42 @@ check_list(pn_pending *pending, pn_waiter *list, size_t first, size_t step,
 }
 
 static void
-test_end_of_a_target_takes_its_waiters_in_order(void)
+test_end_of_a_node_takes_its_waiters_in_order(void)
 {
     pn_pending pending;
     uint64_t id;
     pn_pending_init(&pending, 1);
     for (size_t i = 1; i <= 999; i++)
         CHECK_INT(pn_pending_add(&pending, i % 3, &things[i], &id), PN_OK);
-    CHECK(pn_pending_take_target(&pending, 3, false) == NULL);
-    check_list(&pending, pn_pending_take_target(&pending, 1, false), 1, 3,
-               333);
-    CHECK(pn_pending_take_target(&pending, 1, false) == NULL);
+    CHECK(pn_pending_take_node(&pending, 3, false) == NULL);
+    check_list(&pending, pn_pending_take_node(&pending, 1, false), 1, 3, 333);
+    CHECK(pn_pending_take_node(&pending, 1, false) == NULL);
     CHECK_INT(pn_pending_count(&pending), 666);
     CHECK(pn_pending_take(&pending, 1) == NULL);
-    check_list(&pending, pn_pending_take_target(&pending, 2, false), 2, 3,
-               333);
-    check_list(&pending, pn_pending_take_target(&pending, 0, true), 3, 3, 333);
-    CHECK(pn_pending_take_target(&pending, 0, true) == NULL);
+    check_list(&pending, pn_pending_take_node(&pending, 2, false), 2, 3, 333);
+    check_list(&pending, pn_pending_take_node(&pending, 0, true), 3, 3, 333);
+    CHECK(pn_pending_take_node(&pending, 0, true) == NULL);
+    pn_pending_free(&pending);
+    CHECK_INT(live_blocks(), 0);
+}
+
+/* All actors of a process end together: those that it holds, too. */
+static void
+test_end_of_a_node_takes_the_waiters_of_all_its_actors(void)
+{
+    const uint64_t node = 0xfedcba987, actor = (uint64_t)1 << PN_NODE_BITS;
+    pn_pending pending;
+    uint64_t id;
+    pn_pending_init(&pending, 1);
+    for (size_t i = 1; i <= 60; i++)
+        CHECK_INT(pn_pending_add(&pending, node + i % 2 + (i % 5) * actor,
+                                 &things[i], &id),
+                  PN_OK);
+    CHECK(pn_pending_take_node(&pending, 1, false) == NULL);
+    check_list(&pending, pn_pending_take_node(&pending, node, false), 2, 2,
+               30);
+    check_list(&pending, pn_pending_take_node(&pending, node + 1, false), 1, 2,
+               30);
     pn_pending_free(&pending);
     CHECK_INT(live_blocks(), 0);
 }
@@ -86,8 +106,8 @@ test_bound_ask_ends_with_whom_it_went_to(void)
     CHECK_INT(pn_pending_add(&pending, 0, &things[1], &id), PN_OK);
     pn_pending_bind(&pending, id, 7);
     pn_pending_bind(&pending, 1000, 7); /* unknown: ignored */
-    CHECK(pn_pending_take_target(&pending, 0, false) == NULL);
-    check_list(&pending, pn_pending_take_target(&pending, 7, false), 1, 1, 1);
+    CHECK(pn_pending_take_node(&pending, 0, false) == NULL);
+    check_list(&pending, pn_pending_take_node(&pending, 7, false), 1, 1, 1);
     pn_pending_free(&pending);
     CHECK_INT(live_blocks(), 0);
 }
@@ -101,7 +121,7 @@ test_asking_while_a_taken_list_is_worked_off(void)
     pn_pending_init(&pending, 1);
     for (size_t i = 1; i <= 10; i++)
         CHECK_INT(pn_pending_add(&pending, 1, &things[i], &id), PN_OK);
-    pn_waiter *list = pn_pending_take_target(&pending, 1, false);
+    pn_waiter *list = pn_pending_take_node(&pending, 1, false);
     for (size_t i = 1; i <= 10; i++) {
         pn_waiter *next = list->next;
         CHECK_INT(list->id, i);
@@ -110,8 +130,7 @@ test_asking_while_a_taken_list_is_worked_off(void)
         CHECK_INT(id, 10 + i);
         list = next;
     }
-    check_list(&pending, pn_pending_take_target(&pending, 1, false), 11, 1,
-               10);
+    check_list(&pending, pn_pending_take_node(&pending, 1, false), 11, 1, 10);
     pn_pending_free(&pending);
     CHECK_INT(live_blocks(), 0);
 }
@@ -146,10 +165,10 @@ test_without_memory_the_object_stays_with_the_caller(void)
 enum { TARGETS = 5, GONE = -1 };
 
 static void
-take_one_target(pn_pending *pending, int *targets, size_t last, int target,
-                bool all)
+take_one_node(pn_pending *pending, int *targets, size_t last, int target,
+              bool all)
 {
-    pn_waiter *list = pn_pending_take_target(pending, (uint64_t)target, all);
+    pn_waiter *list = pn_pending_take_node(pending, (uint64_t)target, all);
     for (size_t id = 1; id <= last; id++) {
         if (targets[id] == GONE || (!all && targets[id] != target))
             continue;
@@ -177,7 +196,7 @@ test_random_schedule_hands_each_waiter_out_once(void)
         bool known = id <= last && targets[id] != GONE;
         switch (test_random_next(&random) % 16) {
         case 0:
-            take_one_target(&pending, targets, last, target, false);
+            take_one_node(&pending, targets, last, target, false);
             break;
         case 1:
             pn_pending_bind(&pending, id, (uint64_t)target);
@@ -202,7 +221,7 @@ test_random_schedule_hands_each_waiter_out_once(void)
         }
         CHECK(pn_map_check(&pending.waiters));
     }
-    take_one_target(&pending, targets, last, 0, true);
+    take_one_node(&pending, targets, last, 0, true);
     CHECK_INT(pn_pending_count(&pending), 0);
     pn_pending_free(&pending);
     CHECK_INT(live_blocks(), 0);
@@ -213,7 +232,8 @@ main(void)
 {
     RUN(test_ids_count_from_the_first_one);
     RUN(test_late_or_unknown_reply_finds_nobody);
-    RUN(test_end_of_a_target_takes_its_waiters_in_order);
+    RUN(test_end_of_a_node_takes_its_waiters_in_order);
+    RUN(test_end_of_a_node_takes_the_waiters_of_all_its_actors);
     RUN(test_bound_ask_ends_with_whom_it_went_to);
     RUN(test_asking_while_a_taken_list_is_worked_off);
     RUN(test_without_memory_the_object_stays_with_the_caller);

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 NOTIFY, STOP, ASK, TELL, DOWN = 2, 3, 16, 17, 23
+CANCEL, PROGRESS, GRANT, ITEM, SWITCH = 6, 7, 9, 24, 25
 
 
 def body(
@@ -75,7 +76,13 @@ def envelopes() -> dict[str, bytes]:
         "extended": body(TELL, b"p", command=b"c", extension=b"xy"),
         "chunk": body(TELL, b"rest", size=100, offset=96),
         "down": body(DOWN, struct.pack("<ii", -1, 9) + b"killed"),
-        "unknown_kind": body(9),
+        "cancel": body(CANCEL),
+        "progress": body(PROGRESS, struct.pack("<dd", 3, 10) + b"epoch"),
+        "grant": body(GRANT, struct.pack("<Q", 8)),
+        "item": body(ITEM, b"row", size=100, offset=97),
+        "switch": body(SWITCH),
+        "unknown_control": body(12),
+        "unknown_kind": body(26),
         "beyond": body(TELL, b"rest", size=3),
         "short": body(TELL)[:40],
         "text_over_limit": body(TELL, command=b"c" * 1025),
@@ -102,6 +109,10 @@ def streams() -> dict[str, bytes]:
         "twice": one[0] + one[0],
         "gap": one[0] + one[2],
         "too_big": b"".join(chunks(b"c" * 3001, 2000)) + ask,
+        "stream": frame(body(GRANT, struct.pack("<Q", 2)))
+        + frame(body(ITEM, b"row"))
+        + frame(body(CANCEL))
+        + frame(body(SWITCH)),
         "ping": ask + frame(b"", 0x89),
         "cut": ask[:-1],
         "long_frame": b"\x82\x7f" + struct.pack(">Q", 1 << 20),
