@@ -239,6 +239,10 @@ check_credentials(int fds[2], void (*work)(int fd))
     CHECK(link.peer_known);
     CHECK_INT(link.peer_pid, child);
     CHECK_INT(link.peer_uid, getuid());
+    int on = -1;
+    socklen_t size = sizeof on;
+    CHECK_INT(getsockopt(link.fd, SOL_SOCKET, SO_PASSCRED, &on, &size), 0);
+    CHECK_INT(on, 0); /* asked once: later bytes are cheaper without */
     pn_link_close(&link);
     CHECK_INT(live_blocks(), 0);
 }
@@ -332,23 +336,43 @@ pass_descriptors(int fd, int count)
 }
 
 static void
-test_descriptors_that_a_peer_passes_do_not_stay(void)
+test_more_descriptors_than_one_at_a_time_close_the_link(void)
 {
-    for (int count = 1; count <= 200; count += 199) {
+    for (int count = 2; count <= 200; count += 99) {
         pn_link a, b;
         bool full;
-        connect_links(&a, &b);
         int before = open_descriptors();
-        for (int i = 0; i < 3; i++) { /* the first bytes, and later ones */
-            pass_descriptors(a.fd, count);
-            CHECK_INT(pn_link_receive(&b, &full), PN_OK);
-            CHECK_INT(b.peer_pid, getpid());
-            CHECK_INT(open_descriptors(), before);
-        }
+        connect_links(&a, &b);
+        pass_descriptors(a.fd, 1);
+        CHECK_INT(pn_link_receive(&b, &full), PN_OK);
+        pass_descriptors(a.fd, count);
+        CHECK_INT(pn_link_receive(&b, &full), PN_EPROTO);
         pn_link_close(&a);
         pn_link_close(&b);
+        CHECK_INT(open_descriptors(), before);
         CHECK_INT(live_blocks(), 0);
     }
+}
+
+static void
+test_unclaimed_descriptors_are_few_and_end_with_the_link(void)
+{
+    pn_link a, b;
+    bool full;
+    int before = open_descriptors();
+    connect_links(&a, &b);
+    for (int i = 0; i < PN_DESCRIPTORS_COME; i++) {
+        pass_descriptors(a.fd, 1);
+        CHECK_INT(pn_link_receive(&b, &full), PN_OK);
+    }
+    CHECK_INT(open_descriptors(), before + 2 + PN_DESCRIPTORS_COME);
+    pass_descriptors(a.fd, 1);
+    CHECK_INT(pn_link_receive(&b, &full), PN_EPROTO);
+    pn_link_hang_up(&b);
+    pn_link_close(&a);
+    CHECK_INT(open_descriptors(), before);
+    pn_link_close(&b);
+    CHECK_INT(live_blocks(), 0);
 }
 
 static void
@@ -439,7 +463,8 @@ main(void)
     RUN(test_bytes_without_credentials_make_nobody_known);
     RUN(test_end_of_file_comes_behind_the_last_bytes);
     RUN(test_sending_to_a_peer_that_has_gone_fails);
-    RUN(test_descriptors_that_a_peer_passes_do_not_stay);
+    RUN(test_more_descriptors_than_one_at_a_time_close_the_link);
+    RUN(test_unclaimed_descriptors_are_few_and_end_with_the_link);
     RUN(test_descriptor_is_taken_over_even_on_failure);
     RUN(test_closed_link_moves_nothing);
     RUN(test_hanging_up_ends_the_link_and_keeps_what_was_lent);
