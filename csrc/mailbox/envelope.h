@@ -75,7 +75,7 @@ typedef struct {
     uint64_t offset; /* of this frame's payload in it */
     const char *command;
     const char *name;
-    const uint8_t *extension; /* skipped by who does not know it */
+    const uint8_t *extension; /* see extension.h */
 } pn_envelope;
 
 static inline bool

@@ -3,14 +3,16 @@
  *
  * Fields one after the other: tag (1 byte), 0 (1 byte), size (2 bytes), then
  * size bytes. Numbers are little endian. A tag that is not known is skipped,
- * so that newer peers may say more; a known one comes at most once. */
+ * so that newer peers may say more; a known one comes at most once, and only
+ * where it says something. */
 #ifndef PN_MAILBOX_EXTENSION_H
 #define PN_MAILBOX_EXTENSION_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Actors of a chain of waiting, at most; a longer chain keeps the last. */
+/* Actors of a chain of waiting, at most; of a longer one the last are sent.
+ * So a received chain and one's own number behind it can be encoded. */
 #define PN_CHAIN_LIMIT 16
 
 /* Out-of-band buffers of one message, at most. */
@@ -20,7 +22,8 @@
 #define PN_BAGGAGE_LIMIT 2048
 
 /* Arrays point to unaligned little-endian 64-bit numbers; read them by
- * pn_extension_number. Zero, or a count of zero, is: not said. */
+ * pn_extension_number. Zero, or a count of zero, is: not said. Without segment
+ * its two sizes mean nothing and are zero. */
 typedef struct {
     int64_t deadline;    /* CLOCK_MONOTONIC, ns: later, no answer is wanted */
     uint64_t window;     /* of a stream: items that may come before a grant */
@@ -36,15 +39,17 @@ typedef struct {
     size_t baggage_size;
 } pn_extension;
 
-/* Bytes of the encoded extension; 0 if nothing is said. */
+/* Bytes of the encoded extension, at most PN_EXTENSION_LIMIT; 0 if nothing is
+ * said. Buffers and baggage are within their limits here and in encode. */
 size_t pn_extension_size(const pn_extension *ext);
 
 /* Encode to out, which has room for pn_extension_size(ext) bytes. */
 void pn_extension_encode(const pn_extension *ext, uint8_t *out);
 
 /* Decode; *out points into bytes and is written only on PN_OK. PN_EPROTO: a
- * field that is cut short, that comes twice, of a size that cannot be, or
- * over its limit. Nothing (size 0) decodes to all zeros. */
+ * field that is cut short, that comes twice, of a size that cannot be, over
+ * its limit, a zero where only another number says something, or more used
+ * of a segment than there is. Nothing (size 0) decodes to all zeros. */
 int pn_extension_decode(pn_extension *out, const uint8_t *bytes, size_t size);
 
 /* Number index of an array of a decoded extension. */

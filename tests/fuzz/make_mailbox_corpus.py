@@ -1,9 +1,9 @@
-"""Write the seeds of envelope_fuzz and inbox_fuzz.
+"""Write the seeds of envelope_fuzz, extension_fuzz and inbox_fuzz.
 
     python3 tests/fuzz/make_mailbox_corpus.py tests/fuzz/corpus
 
-The layout is that of csrc/mailbox/envelope.h, told once more by hand, so
-that the seeds check the engine and not themselves.
+The layout is that of csrc/mailbox/envelope.h and extension.h, told once more
+by hand, so that the seeds check the engine and not themselves.
 """
 
 import struct
@@ -89,6 +89,40 @@ def envelopes() -> dict[str, bytes]:
     }
 
 
+def field(tag: int, *numbers: int, rest: bytes = b"") -> bytes:
+    """A field of an extension."""
+    content = struct.pack(f"<{len(numbers)}Q", *numbers) + rest
+    return struct.pack("<BBH", tag, 0, len(content)) + content
+
+
+def extensions() -> dict[str, bytes]:
+    deadline = field(1, 10**12)
+    chain = field(2, 5, 6, 7)
+    return {
+        "deadline": deadline,
+        "chain": deadline + chain,
+        "chain_too_long": field(2, *range(1, 18)),
+        "stream": deadline + field(3, 100),
+        "descriptor": field(4, 1),
+        "segment": field(4, 2) + field(5, 9, 1 << 20, 70000) + field(6, 70000),
+        "segment_overrun": field(5, 9, 4096, 4097),
+        "buffers": field(6, 1 << 16, 0, 1 << 20),
+        "baggage": field(7, rest=b"traceparent"),
+        "all": deadline
+        + chain
+        + field(3, 1)
+        + field(4, 2)
+        + field(5, 3, 4096, 4096)
+        + field(6, *range(64))
+        + field(7, rest=bytes(2048)),
+        "unknown": field(200, rest=b"later") + deadline,
+        "twice": deadline + deadline,
+        "zero": field(1, 0),
+        "uneven": field(2, 5, rest=b"six"),
+        "cut": deadline[:-1],
+    }
+
+
 def streams() -> dict[str, bytes]:
     one = chunks(b"a" * 200, 50, ident=1)
     two = chunks(b"b" * 300, 100, ident=2, source=9)
@@ -120,7 +154,12 @@ def streams() -> dict[str, bytes]:
 
 
 def main() -> None:
-    for target, seeds in (("envelope", envelopes()), ("inbox", streams())):
+    targets = {
+        "envelope": envelopes(),
+        "extension": extensions(),
+        "inbox": streams(),
+    }
+    for target, seeds in targets.items():
         folder = Path(sys.argv[1]) / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in seeds.items():
