@@ -9,6 +9,13 @@ pn_alloc(size_t size)
 }
 
 void *
+pn_alloc_aligned(size_t size)
+{
+    void *block;
+    return posix_memalign(&block, PN_ALIGNMENT, size) == 0 ? block : NULL;
+}
+
+void *
 pn_alloc_zeroed(size_t count, size_t size)
 {
     return calloc(count, size);

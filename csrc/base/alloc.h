@@ -8,6 +8,13 @@
 /* At least size bytes, uninitialised, or NULL. */
 void *pn_alloc(size_t size);
 
+/* Where blocks of pn_alloc_aligned begin: at a multiple of this, a cache line,
+ * so that arrays in them are aligned for whatever reads them. */
+#define PN_ALIGNMENT 64
+
+/* As pn_alloc, aligned; for pn_free, not for pn_realloc. */
+void *pn_alloc_aligned(size_t size);
+
 /* count * size zeroed bytes, or NULL (also where the product overflows). */
 void *pn_alloc_zeroed(size_t count, size_t size);
 

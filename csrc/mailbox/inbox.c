@@ -6,12 +6,13 @@
 
 #include <string.h>
 
-/* A message whose frames are still coming. The payload follows the struct,
- * and the texts of the envelope follow the payload. */
+/* A message whose frames are still coming. The texts of the envelope follow
+ * the struct. */
 typedef struct pn_assembly {
     struct pn_assembly *next;
-    pn_envelope env; /* offset: how much of the payload is there */
-    uint8_t bytes[];
+    pn_envelope env;  /* offset: how much of the payload is there */
+    uint8_t *payload; /* env.size bytes; NULL once somebody has taken it */
+    char texts[];
 } pn_assembly;
 
 void
@@ -29,11 +30,18 @@ pn_inbox_limit(pn_inbox *inbox, size_t message_limit)
 }
 
 static void
+free_assembly(pn_assembly *assembly)
+{
+    pn_free(assembly->payload);
+    pn_free(assembly);
+}
+
+static void
 free_all(pn_assembly *assembly)
 {
     while (assembly != NULL) {
         pn_assembly *next = assembly->next;
-        pn_free(assembly);
+        free_assembly(assembly);
         assembly = next;
     }
 }
@@ -129,6 +137,28 @@ unlink_assembly(pn_inbox *inbox, pn_assembly **at)
     return message;
 }
 
+static pn_assembly *
+new_assembly(const pn_envelope *env)
+{
+    size_t texts = pn_envelope_size(env) - PN_ENVELOPE_SIZE;
+    pn_assembly *new = pn_alloc(sizeof *new + texts);
+    if (new == NULL)
+        return NULL;
+    *new = (pn_assembly){
+        .env = *env,
+        .payload = pn_alloc_aligned((size_t)env->size),
+    };
+    if (new->payload == NULL) {
+        pn_free(new);
+        return NULL;
+    }
+    memcpy(new->texts, env->command, texts);
+    new->env.command = new->texts;
+    new->env.name = new->env.command + env->command_size;
+    new->env.extension = (const uint8_t *)new->env.name + env->name_size;
+    return new;
+}
+
 /* The first frame of a message: room for all of it. */
 static int
 begin_assembly(pn_inbox *inbox, const pn_envelope *env)
@@ -136,18 +166,12 @@ begin_assembly(pn_inbox *inbox, const pn_envelope *env)
     if (env->size > inbox->message_limit ||
         inbox->unfinished_count == PN_INBOX_UNFINISHED_LIMIT)
         return PN_ETOOBIG;
-    size_t size = (size_t)env->size;
-    size_t texts = pn_envelope_size(env) - PN_ENVELOPE_SIZE;
     if (inbox->held + weight(env) > pn_inbox_held_limit(inbox))
         return PN_ETOOBIG;
-    pn_assembly *new = pn_alloc(weight(env));
+    pn_assembly *new = new_assembly(env);
     if (new == NULL)
         return PN_ENOMEM;
-    *new = (pn_assembly){.next = inbox->unfinished, .env = *env};
-    memcpy(new->bytes + size, env->command, texts);
-    new->env.command = (const char *)new->bytes + size;
-    new->env.name = new->env.command + env->command_size;
-    new->env.extension = (const uint8_t *)new->env.name + env->name_size;
+    new->next = inbox->unfinished;
     inbox->unfinished = new;
     inbox->unfinished_count++;
     inbox->held += weight(env);
@@ -160,7 +184,7 @@ static int
 fill(pn_inbox *inbox, pn_assembly **at, const pn_part *part, pn_message *out)
 {
     pn_assembly *message = *at;
-    memcpy(message->bytes + part->env.offset, part->payload, part->size);
+    memcpy(message->payload + part->env.offset, part->payload, part->size);
     message->env.offset += part->size;
     if (message->env.offset < message->env.size)
         return PN_MORE;
@@ -168,8 +192,8 @@ fill(pn_inbox *inbox, pn_assembly **at, const pn_part *part, pn_message *out)
     message->env.offset = 0;
     message->next = inbox->finished;
     inbox->finished = message;
-    *out =
-        (pn_message){message->env, message->bytes, (size_t)message->env.size};
+    *out = (pn_message){message->env, message->payload,
+                        (size_t)message->env.size};
     return PN_OK;
 }
 
@@ -205,13 +229,29 @@ pn_inbox_join(pn_inbox *inbox, const pn_part *part, pn_message *out)
     return PN_OK;
 }
 
+bool
+pn_inbox_take(pn_inbox *inbox, const pn_message *message, pn_ref *out)
+{
+    pn_assembly *whole = inbox->finished;
+    if (whole == NULL || whole->payload != message->payload)
+        return false;
+    *out = (pn_ref){
+        .data = whole->payload,
+        .size = message->size,
+        .owner = whole->payload,
+        .release = pn_free,
+    };
+    whole->payload = NULL;
+    return true;
+}
+
 void
 pn_inbox_forget(pn_inbox *inbox, uint64_t source)
 {
     pn_assembly **at = &inbox->unfinished;
     while (*at != NULL) {
         if ((*at)->env.source == source)
-            pn_free(unlink_assembly(inbox, at));
+            free_assembly(unlink_assembly(inbox, at));
         else
             at = &(*at)->next;
     }

@@ -9,6 +9,7 @@
 #define PN_MAILBOX_INBOX_H
 
 #include "base/buffer.h"
+#include "base/ref.h"
 #include "mailbox/envelope.h"
 
 struct pn_assembly;
@@ -71,6 +72,11 @@ int pn_inbox_next(pn_inbox *inbox, pn_part *out);
  * PN_ENOMEM drop the message alone: its later frames count as forgotten.
  * PN_EPROTO: a chunk out of order. */
 int pn_inbox_join(pn_inbox *inbox, const pn_part *part, pn_message *out);
+
+/* Take over the payload of a message that join has just given: writable,
+ * aligned (base/alloc.h), released on any thread; message points into it as
+ * before. False for a message of one frame: that stays borrowed. */
+bool pn_inbox_take(pn_inbox *inbox, const pn_message *message, pn_ref *out);
 
 /* Drop the unfinished messages of a source that has ended. */
 void pn_inbox_forget(pn_inbox *inbox, uint64_t source);

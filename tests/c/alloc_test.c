@@ -4,27 +4,32 @@
 
 /* The real one, which the test programs do not link, under other names. */
 #define pn_alloc real_alloc
+#define pn_alloc_aligned real_alloc_aligned
 #define pn_alloc_zeroed real_alloc_zeroed
 #define pn_realloc real_realloc
 #define pn_free real_free
 #include "base/alloc.c"
 #undef pn_alloc
+#undef pn_alloc_aligned
 #undef pn_alloc_zeroed
 #undef pn_realloc
 #undef pn_free
 #undef PN_BASE_ALLOC_H
+#undef PN_ALIGNMENT
 #include "base/alloc.h"
 
 typedef struct {
     void *(*alloc)(size_t size);
+    void *(*alloc_aligned)(size_t size);
     void *(*alloc_zeroed)(size_t count, size_t size);
     void *(*realloc)(void *block, size_t size);
     void (*free)(void *block);
 } allocator;
 
 static const allocator allocators[] = {
-    {real_alloc, real_alloc_zeroed, real_realloc, real_free},
-    {pn_alloc, pn_alloc_zeroed, pn_realloc, pn_free},
+    {real_alloc, real_alloc_aligned, real_alloc_zeroed, real_realloc,
+     real_free},
+    {pn_alloc, pn_alloc_aligned, pn_alloc_zeroed, pn_realloc, pn_free},
 };
 
 #define ALLOCATORS (sizeof allocators / sizeof *allocators)
@@ -54,6 +59,23 @@ test_blocks_are_writable_from_end_to_end(void)
             a->free(block);
         }
     }
+}
+
+static void
+test_aligned_blocks_are_aligned(void)
+{
+    for (size_t i = 0; i < ALLOCATORS; i++) {
+        const allocator *a = &allocators[i];
+        for (size_t size = 1; size <= 1 << 20; size = size * 3 + 1) {
+            uint8_t *block = a->alloc_aligned(size);
+            CHECK(block != NULL);
+            CHECK_INT((uintptr_t)block % PN_ALIGNMENT, 0);
+            memset(block, 0xa5, size);
+            a->free(block);
+        }
+        CHECK(a->alloc_aligned(too_much) == NULL);
+    }
+    CHECK_INT(live_blocks(), 0);
 }
 
 static void
@@ -126,6 +148,7 @@ test_stand_in_fails_from_the_nth_on(void)
     void *b = pn_alloc_zeroed(1, 1);
     CHECK(a != NULL && b != NULL);
     CHECK(pn_alloc(1) == NULL);
+    CHECK(pn_alloc_aligned(1) == NULL);
     CHECK(pn_alloc_zeroed(1, 1) == NULL);
     CHECK(pn_realloc(a, 2) == NULL);
     fail_never();
@@ -140,6 +163,7 @@ int
 main(void)
 {
     RUN(test_blocks_are_writable_from_end_to_end);
+    RUN(test_aligned_blocks_are_aligned);
     RUN(test_zeroed_blocks_are_zeroed);
     RUN(test_product_that_overflows_gives_nothing);
     RUN(test_realloc_keeps_the_bytes);

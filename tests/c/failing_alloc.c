@@ -30,6 +30,16 @@ pn_alloc(size_t size)
 }
 
 void *
+pn_alloc_aligned(size_t size)
+{
+    void *block;
+    if (must_fail() || posix_memalign(&block, PN_ALIGNMENT, size) != 0)
+        return NULL;
+    atomic_fetch_add(&live, 1);
+    return block;
+}
+
+void *
 pn_alloc_zeroed(size_t count, size_t size)
 {
     void *block = must_fail() ? NULL : calloc(count, size);
