@@ -22,6 +22,8 @@ from typing import Any
 from ._context import get_actor
 from ._context import owner as _owner
 from ._native import Request, current_mailbox
+from ._processes import Processes as _Processes
+from ._subprocesses import Subprocesses as _Subprocesses
 from .actor import Actor, is_actor
 from .arbiter import (
     Arbiter,
@@ -50,6 +52,7 @@ from .exceptions import (
     RemoteError,
     RemoteTraceback,
 )
+from .kinds import get_kind, register_kind
 from .proxy import ActorProxy, get_proxy
 from .utils.config import Config
 
@@ -83,14 +86,19 @@ __all__ = [
     "command",
     "get_actor",
     "get_command",
+    "get_kind",
     "get_proxy",
     "is_actor",
+    "register_kind",
     "send",
     "send_threadsafe",
     "shutdown",
     "spawn",
     "tell",
 ]
+
+register_kind("process", _Processes)
+register_kind("subprocess", _Subprocesses)
 
 
 def spawn(**params: Any) -> asyncio.Future[Any]:

@@ -122,10 +122,12 @@ class ProcessActor(Actor):
         self.number, self.age = facts["number"], facts["age"]
         self.mailbox.become(self.number)
         self.logger = logging.getLogger(f"pulsar_native.{self.name}")
-        self.cfg = cfg = Config(**facts["settings"])
+        self.cfg = cfg = Config()
+        cfg.settings.update(facts["settings"])  # the arbiter has looked
         self.mailbox.limit(
             cfg.message_bytes, cfg.outbox_messages, cfg.outbox_bytes
         )
+        self.kind = cfg.concurrency
         self._arbiter = facts["arbiter"]
         self.monitor = ActorProxy("arbiter", "arbiter", self._arbiter)
         self._known = {self.number: self.proxy, self._arbiter: self.monitor}

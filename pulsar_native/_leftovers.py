@@ -145,7 +145,7 @@ def _descriptors() -> set[tuple[int, str]]:
     """Number and target of what is open and not the package's own."""
     own = _servers()[1] | _multiprocessing()[1]
     for arbiter in list(_living):
-        own.update(_descriptors_of(arbiter))
+        own.update(arbiter.descriptors())
     found = set()
     for entry in os.listdir("/proc/self/fd"):
         number = int(entry)
@@ -154,17 +154,6 @@ def _descriptors() -> set[tuple[int, str]]:
         with contextlib.suppress(OSError):  # the one that listed them
             found.add((number, os.readlink(f"/proc/self/fd/{entry}")))
     return found
-
-
-def _descriptors_of(arbiter: Arbiter) -> Iterator[int]:
-    """What goes with a living arbiter, or with one of its actors."""
-    yield arbiter.mailbox.fileno()
-    for channel in list(arbiter._channels.values()):
-        yield channel.fileno()
-    for child in list(arbiter._children.values()):
-        yield child._pidfd
-        if (errors := child._errors) is not None:
-            yield errors._read
 
 
 def _warm_up() -> None:

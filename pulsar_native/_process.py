@@ -1,4 +1,4 @@
-"""A process actor from its arbiter's side."""
+"""A process from its arbiter's side: its end, its standard error, signals."""
 
 from __future__ import annotations
 
@@ -7,41 +7,31 @@ import contextlib
 import os
 import signal
 import sys
-import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from . import _native
-from .proxy import ActorProxy, number_of
-from .utils.config import Config
+from .kinds import Exit
 
 if TYPE_CHECKING:
-    from .manager import Manager
+    from ._monitor import ActorProxyMonitor
 
-__all__ = ["ActorProxyMonitor", "ErrorPipe", "Exit"]
+__all__ = ["ErrorPipe", "ProcessCarrier", "end_stray", "exit_of"]
 
 _TAIL = 8192  # bytes of standard error that are kept
 _READ = 65536
 
 
-class Exit:
-    """How a process ended, as the fork server reports it."""
-
-    __slots__ = ("code", "core", "signal")
-
-    def __init__(self, code: int, signal: int, core: bool) -> None:
-        self.code = None if signal else code
-        self.signal = signal or None
-        self.core = core
-
-    def describe(self) -> str:
-        """One phrase, such as 'killed by SIGKILL'."""
-        if self.signal is None:
-            return f"exited with code {self.code}"
-        try:
-            name = signal.Signals(self.signal).name
-        except ValueError:
-            name = f"signal {self.signal}"
-        return f"killed by {name}" + (" (core dumped)" if self.core else "")
+def exit_of(code: int, number: int, core: bool) -> Exit:
+    """The end of a process: its exit code, or the signal that ended it."""
+    if not number:
+        return Exit(f"exited with code {code}", code)
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    dumped = " (core dumped)" if core else ""
+    return Exit(f"killed by {name}{dumped}", signal=number)
 
 
 class ErrorPipe:
@@ -53,6 +43,10 @@ class ErrorPipe:
         self._read, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read, False)
         loop.add_reader(self._read, self._on_readable)
+
+    def fileno(self) -> int:
+        """The end that is read; -1 once closed."""
+        return self._read
 
     def close_write_end(self) -> None:
         """Once the child has it."""
@@ -97,96 +91,56 @@ class ErrorPipe:
         self._read = -1
 
 
-class ActorProxyMonitor(ActorProxy):
-    """The arbiter's own reference to an actor that it manages.
-
-    *pid* is that of its process, *info* what it told last of itself,
-    *notified* the time (epoch seconds) of its last heartbeat. It pickles to
-    an ActorProxy.
-    """
-
-    __slots__ = (
-        "_arbiter",
-        "_errors",
-        "_exit",
-        "_future",
-        "_link_lost",
-        "_pidfd",
-        "_reason",
-        "_started",
-        "_timers",
-        "_unique",
-        "cfg",
-        "info",
-        "notified",
-        "pid",
-        "spawning_start",
-        "stopping_start",
-    )
+class ProcessCarrier:
+    """A process that carries an actor: its pidfd and its standard error."""
 
     def __init__(
-        self, arbiter: Manager, aid: str, name: str, number: int, cfg: Config
+        self, child: ActorProxyMonitor, loop: asyncio.AbstractEventLoop
     ) -> None:
-        super().__init__(aid, name, number)
-        self.cfg = cfg
-        self.pid: int | None = None
-        self.info: dict[str, Any] = {}
-        self.notified: float | None = None
-        self.spawning_start: float | None = time.monotonic()
-        self.stopping_start: float | None = None
-        self._arbiter = arbiter
-        self._future: asyncio.Future[ActorProxyMonitor] | None = None
+        self._child = child
         self._pidfd = -1
-        self._exit: Exit | None = None
-        self._errors: ErrorPipe | None = None
-        self._link_lost: str | None = None
-        self._reason: tuple[str, int | None] | None = None
-        self._started = False
-        self._unique = False
-        self._timers: list[asyncio.TimerHandle] = []
+        self.errors = ErrorPipe(loop)
 
-    @property
-    def monitor(self) -> Manager:
-        """The actor that manages it."""
-        return self._arbiter
+    def started(self, pidfd: int) -> None:
+        """It runs; *pidfd*, or -1, is its own from here on."""
+        self._pidfd = pidfd
 
-    @property
-    def callback(self) -> asyncio.Future[ActorProxyMonitor] | None:
-        """The future of its spawn until the handshake."""
-        return self._future
+    def signal(self, number: int) -> None:
+        """Send it a signal; nothing if it has not been reported yet."""
+        pid = self._child.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                _native.pidfd_send_signal(self._pidfd, pid, number)
 
-    def is_alive(self) -> bool:
-        """Whether its process has not been reported as ended."""
-        return self._exit is None and self.number in self._arbiter._children
+    def kill(self) -> bool:
+        """Send SIGKILL. False before it is reported: it may never be."""
+        self.signal(signal.SIGKILL)
+        return self._child.pid is not None
 
-    def stop(self, sig: int | None = None) -> None:
-        """Send SIGTERM, or *sig*; nothing if it has ended."""
-        self._signal(signal.SIGTERM if sig is None else sig)
+    def drain(self) -> None:
+        """Show what is left in its pipe."""
+        self.errors.drain()
 
-    def kill(self) -> None:
-        """Send SIGKILL; nothing if it has ended."""
-        self._signal(signal.SIGKILL)
+    def output(self) -> str:
+        """The last 8 KiB of its standard error."""
+        return self.errors.tail()
 
-    async def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended; TimeoutError after *timeout* seconds."""
-        async with asyncio.timeout(timeout):
-            await self._arbiter._end_of(self.number)
+    def descriptors(self) -> Iterator[int]:
+        """The pidfd and the pipe."""
+        yield self._pidfd
+        yield self.errors.fileno()
 
-    def _signal(self, sig: int) -> None:
-        number_of(self)  # ForkedError in a child forked by somebody else
-        if self.pid is None or self._exit is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            _native.pidfd_send_signal(self._pidfd, self.pid, sig)
-
-    def _close_descriptors(self, forked: bool = False) -> None:
+    def close(self, forked: bool = False) -> None:
+        """Close both."""
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-        if self._errors is not None:
-            self._errors.close(forked)
+        self.errors.close(forked)
 
-    def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+
+def end_stray(pid: int, pidfd: int) -> None:
+    """A process whose spawn was given up has started after all."""
+    with contextlib.suppress(ProcessLookupError):
+        _native.pidfd_send_signal(pidfd, pid, signal.SIGKILL)
+    if pidfd >= 0:
+        os.close(pidfd)

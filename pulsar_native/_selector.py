@@ -8,10 +8,16 @@ import selectors
 
 from ._native import Spinner
 
-__all__ = ["SpinningSelector", "spin_page", "usable_processors"]
+__all__ = ["SpinningSelector", "usable_processors", "use_page"]
 
 # Shared by the fork server and its children: made before the first fork.
-spin_page = mmap.mmap(-1, mmap.PAGESIZE)
+_page = mmap.mmap(-1, mmap.PAGESIZE)
+
+
+def use_page(file: int) -> None:
+    """Count spinners in this file's page, as its other users do."""
+    global _page
+    _page = mmap.mmap(file, mmap.PAGESIZE)
 
 
 class SpinningSelector(selectors.EpollSelector):
@@ -19,7 +25,7 @@ class SpinningSelector(selectors.EpollSelector):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._spinner = Spinner(self.fileno(), spin_page, _processors, seconds)
+        self._spinner = Spinner(self.fileno(), _page, _processors, seconds)
 
     def select(
         self, timeout: float | None = None

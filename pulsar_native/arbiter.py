@@ -244,7 +244,7 @@ def _close_left() -> None:
     for left in list(_living):
         with contextlib.suppress(Exception):
             left.mailbox.forget()
-            left._close_channels()
+            left._close_kinds()
 
 
 atexit.register(_close_left)

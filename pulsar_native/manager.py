@@ -1,4 +1,4 @@
-"""Managing process actors: their start, what they report, their end."""
+"""Managing actors of any kind: their start, what they tell, their end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import functools
 import itertools
-import os
 import pickle
-import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from . import _forkserver, _logging, _native, _spec
+from . import _logging
+from ._monitor import ActorProxyMonitor
 from ._port import (
     KIND_DOWN,
     KIND_HELLO,
@@ -24,11 +24,11 @@ from ._port import (
     dump_down,
     load_down,
 )
-from ._process import ActorProxyMonitor, ErrorPipe, Exit
 from .actor import ACTOR_EVENTS, Actor
 from .commands import latest_serial
 from .consts import ACTOR_ACTION_TIMEOUT, ACTOR_STATES
 from .exceptions import ActorDown, ActorStartError, NameTaken
+from .kinds import Exit, Kind, chosen_kind, get_kind
 from .proxy import ActorProxy, aid_of, new_number
 from .utils.config import Config
 
@@ -53,13 +53,19 @@ class Manager(Actor):
         super().__init__(name, aid, new_number(), cfg, 1)
         self._children: dict[int, ActorProxyMonitor] = {}
         self._ends: dict[int, list[asyncio.Future[None]]] = {}
-        # To the fork servers, by what these have preloaded.
-        self._channels: dict[tuple[str, ...], _native.ForkChannel] = {}
+        self._kinds: dict[str, Kind] = {}
 
     @property
     def managed_actors(self) -> dict[str, ActorProxyMonitor]:
         """The actors that it manages, by aid."""
         return {c.aid: c for c in self._children.values()}
+
+    def kind_of(self, child: ActorProxyMonitor) -> Kind:
+        """Who makes this arbiter's actors of that kind."""
+        kind = self._kinds.get(child.kind)
+        if kind is None:
+            kind = self._kinds[child.kind] = get_kind(child.kind)(self)
+        return kind
 
     # --- spawn ---
 
@@ -96,6 +102,7 @@ class Manager(Actor):
             cfg.set("concurrency", kind)
         for name in [n for n in params if Config.is_setting(n)]:
             cfg.set(name, params.pop(name))
+        cfg.set("concurrency", chosen_kind(cfg.concurrency))
         name, aid = params.pop("name", None), params.pop("aid", None)
         check_attributes(params)
         _check_values(params)
@@ -127,20 +134,21 @@ class Manager(Actor):
         child = ActorProxyMonitor(
             self, asked["aid"], asked["name"], asked["number"], asked["cfg"]
         )
-        spec = self._dump_spec(child, asked)
+        kind = self.kind_of(child)
+        spec = kind.dump(*self._spec_of(child, asked["params"]))
         child._future = future
         future.add_done_callback(
             functools.partial(self._spawn_cancelled, child)
         )
         self._enlist(child, asked["unique"])
         try:
-            self._launch(child, spec)
+            kind.launch(child, spec)
         except BaseException as error:
             self._delist(child)
-            child._close_descriptors()
+            child._close()
             self.mailbox.disconnect(child.number)
             raise ActorStartError(
-                child.aid, f"no process could be made: {error}"
+                child.aid, f"no {child.kind} could be made: {error}"
             ) from error
         child._timers.append(
             self._loop.call_later(
@@ -148,11 +156,11 @@ class Manager(Actor):
             )
         )
 
-    def _dump_spec(
-        self, child: ActorProxyMonitor, asked: dict[str, Any]
-    ) -> bytes:
-        hooks = {n: v for n, v in asked["params"].items() if n in ACTOR_EVENTS}
-        rest = {n: v for n, v in asked["params"].items() if n not in hooks}
+    def _spec_of(
+        self, child: ActorProxyMonitor, params: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the actor must know: plain facts, and its user's values."""
+        rest = dict(params)
         extra = rest.pop("extra", {})
         facts = {
             "name": child.name,
@@ -162,12 +170,8 @@ class Manager(Actor):
             "age": next(_ages),
             "settings": child.cfg.settings,
         }
-        values = {
-            "hooks": hooks | rest,
-            "params": child.cfg.params,
-            "extra": extra,
-        }
-        return _spec.dump(facts, values)
+        values = {"hooks": rest, "params": child.cfg.params, "extra": extra}
+        return facts, values
 
     def _enlist(self, child: ActorProxyMonitor, unique: bool) -> None:
         child._unique = unique
@@ -184,39 +188,17 @@ class Manager(Actor):
         if child._unique:
             self._port.names.pop(child.name, None)
 
-    def _launch(self, child: ActorProxyMonitor, spec: bytes) -> None:
-        """Have the fork server make the process; send it its spec."""
-        channel = self._open_channel(child.cfg.preload)
-        ours, theirs = _native.link_pair()
-        try:
-            self.mailbox.connect(child.number, ours)
-            child._errors = ErrorPipe(self._loop)
-            channel.spawn(
-                child.number,
-                [theirs, -1, _stdout(), child._errors.write_end],
-            )
-        finally:
-            os.close(theirs)
-            if child._errors is not None:
-                child._errors.close_write_end()
+    def greet(self, child: ActorProxyMonitor, spec: bytes) -> None:
+        """Send an actor hello and its spec, over the link to it."""
         self.mailbox.know(child.number, latest_serial())
         self.mailbox.post(KIND_HELLO, child.number, self.mailbox.hello())
         self.mailbox.post(KIND_SPEC, child.number, spec)
-
-    def _open_channel(self, preload: tuple[str, ...]) -> _native.ForkChannel:
-        channel = self._channels.get(preload)
-        if channel is None:
-            channel = self._channels[preload] = _forkserver.connect(preload)
-            self._loop.add_reader(
-                channel.fileno(), self._on_reports, preload, channel
-            )
-        return channel
 
     def _spawn_expired(self, child: ActorProxyMonitor) -> None:
         if not child._started:
             seconds = child.cfg.spawn_timeout
             child._reason = f"no handshake within {seconds} seconds", None
-            self._give_up_spawn(child)
+            child.kill()
 
     def _spawn_cancelled(
         self, child: ActorProxyMonitor, future: asyncio.Future[Any]
@@ -224,60 +206,39 @@ class Manager(Actor):
         """Nobody will have the proxy: the actor is of no use."""
         if future.cancelled() and not child._started:
             child._reason = "its spawn was cancelled", None
-            self._give_up_spawn(child)
-
-    def _give_up_spawn(self, child: ActorProxyMonitor) -> None:
-        if child.pid is None:  # the fork server may never answer
-            self._end(child)
-        else:
             child.kill()
 
-    # --- what the fork server and the links report ---
+    # --- what its kind and the links report ---
 
-    def _on_reports(
-        self, preload: tuple[str, ...], channel: _native.ForkChannel
-    ) -> None:
-        if self._channels.get(preload) is not channel:
-            return
-        try:
-            reports = channel.receive()
-        except EOFError:
-            self._fork_server_died(preload)
-            return
-        for report in reports:
-            self._on_report(*report)
+    def child_started(self, child: ActorProxyMonitor, pid: int) -> None:
+        """It runs in that process, as far as its kind knows."""
+        if child.pid not in (None, pid):
+            child._reason = f"hello came from process {child.pid}", None
+        child.pid = pid
+        if child._reason is not None:
+            child.kill()
 
-    def _on_report(self, what: str, number: int, *facts: Any) -> None:
-        child = self._children.get(number)
-        if child is None:
-            if what == "started":
-                _end_stray(*facts)
-            return
-        if what == "started":
-            pid, child._pidfd = facts
-            if child.pid not in (None, pid):
-                child._reason = f"hello came from process {child.pid}", None
-            child.pid = pid
-            if child._reason is not None:
-                child.kill()
-        elif what == "failed":
-            child._reason = f"fork failed: {os.strerror(facts[0])}", None
-            self._end(child)
-        else:
-            child._exit = Exit(*facts[1:4])
-            self._settle(child)
+    def child_failed(self, child: ActorProxyMonitor, reason: str) -> None:
+        """It could not be made."""
+        child._reason = reason, None
+        self._end(child)
 
-    def _fork_server_died(self, preload: tuple[str, ...]) -> None:
-        """Its children get SIGKILL from the kernel; say why."""
-        self._close_channel(preload)
-        reason = _forkserver.death_reason(preload)
-        reason = reason or "the fork server has died"
-        for child in list(self._children.values()):
-            if child.cfg.preload != preload:
-                continue
-            child._reason = reason, None
-            child._exit = Exit(0, signal.SIGKILL, False)
-            self._settle(child)
+    def explain_end(self, child: ActorProxyMonitor, reason: str) -> None:
+        """Its end is coming, or has come, and this is why."""
+        child._reason = reason, None
+
+    def child_ended(self, child: ActorProxyMonitor, exit: Exit) -> None:
+        """What carried it has ended: what it sent is read first."""
+        child._exit = exit
+        if child._link_lost is None:
+            self.mailbox._on_ready()
+        if child.number in self._children:
+            if child._link_lost is not None:
+                self._end(child)
+            else:  # somebody else holds the other end
+                child._timers.append(
+                    self._loop.call_later(_LINK_GRACE / 4, self._end, child)
+                )
 
     def _lost(self, number: int, status: int, text: str) -> None:
         child = self._children.get(number)
@@ -293,18 +254,6 @@ class Manager(Actor):
             )
         else:
             self._end(child)
-
-    def _settle(self, child: ActorProxyMonitor) -> None:
-        """Its process has ended: what it sent is read first."""
-        if child._link_lost is None:
-            self.mailbox._on_ready()
-        if child.number in self._children:
-            if child._link_lost is not None:
-                self._end(child)
-            else:  # somebody else holds the other end
-                child._timers.append(
-                    self._loop.call_later(_LINK_GRACE / 4, self._end, child)
-                )
 
     def _orphaned(self, child: ActorProxyMonitor) -> None:
         """The link is gone and the process lives: it is of no use."""
@@ -330,13 +279,13 @@ class Manager(Actor):
         if child.number not in self._children:
             return
         child._cancel_timers()
-        if child._errors is not None:
-            child._errors.drain()
-        reason, code, sig = _reason_of(child)
+        if child.carrier is not None:
+            child.carrier.drain()
+        reason, code, sig = child._end_of_life()
         self._fail_asks(child, reason, code, sig)
         self._delist(child)
         self.mailbox.disconnect(child.number)
-        child._close_descriptors()
+        child._close()
         self._fail_spawn(child, reason)
         for waiter in self._ends.pop(child.number, ()):
             if not waiter.done():
@@ -365,7 +314,7 @@ class Manager(Actor):
         if future is None or future.done():
             return
         first, _, traceback = reason.partition("\n")
-        output = child._errors.tail() if child._errors else ""
+        output = child.carrier.output() if child.carrier else ""
         future.set_exception(
             ActorStartError(child.aid, first, traceback, output)
         )
@@ -455,18 +404,8 @@ class Manager(Actor):
             future.set_result(None)
         return future
 
-    def _close_channel(self, preload: tuple[str, ...]) -> None:
-        channel = self._channels.pop(preload)
-        if not self._loop.is_closed():
-            self._loop.remove_reader(channel.fileno())
-        channel.close()
-
-    def _close_channels(self) -> None:
-        for preload in list(self._channels):
-            self._close_channel(preload)
-
     def _close_children(self) -> int:
-        """Close every descriptor: actors that still live end by that.
+        """Let go of all: actors that still live end by that.
 
         How many there were.
         """
@@ -474,24 +413,35 @@ class Manager(Actor):
         for child in left:
             self._delist(child)
             child._cancel_timers()
-            child._close_descriptors()
-        self._close_channels()
+            child._close()
+        self._close_kinds()
         return len(left)
+
+    def _close_kinds(self, forked: bool = False) -> None:
+        for kind in self._kinds.values():
+            kind.close(forked)
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that go with it and its actors; -1 among them are none."""
+        yield self.mailbox.fileno()
+        for kind in self._kinds.values():
+            yield from kind.descriptors()
+        for child in list(self._children.values()):
+            if child.carrier is not None:
+                yield from child.carrier.descriptors()
 
     def _forget(self) -> None:
         super()._forget()
         for child in self._children.values():
-            child._close_descriptors(forked=True)
+            child._close(forked=True)
         self._children.clear()
-        for channel in self._channels.values():
-            channel.close()
-        self._channels.clear()
+        self._close_kinds(forked=True)
 
     def __del__(self) -> None:
         """Its loop was closed, or dropped, without a word."""
         for child in getattr(self, "_children", {}).values():
             with contextlib.suppress(OSError):
-                child._close_descriptors(forked=True)
+                child._close(forked=True)
 
 
 def check_attributes(params: dict[str, Any]) -> None:
@@ -518,41 +468,5 @@ def _check_values(params: dict[str, Any]) -> None:
                 raise TypeError(f"{name} must be callable, not {hook!r}")
 
 
-def _end_stray(pid: int, pidfd: int) -> None:
-    """A process whose spawn was given up has started after all."""
-    with contextlib.suppress(ProcessLookupError):
-        _native.pidfd_send_signal(pidfd, pid, signal.SIGKILL)
-    if pidfd >= 0:
-        os.close(pidfd)
-
-
-def _stdout() -> int:
-    """Standard output as it is now; a closed one becomes /dev/null."""
-    try:
-        os.fstat(1)
-    except OSError:
-        return 2
-    return 1
-
-
 def _give_up(child: ActorProxyMonitor) -> None:
-    if child.pid is None:  # no process was ever reported
-        child._arbiter._end(child)
-    else:
-        child._arbiter.logger.critical("%r cannot be killed", child)
-
-
-def _reason_of(
-    child: ActorProxyMonitor,
-) -> tuple[str, int | None, int | None]:
-    """Why a child is down: its last words, or how its process ended."""
-    code = sig = None
-    words = "its process has ended"
-    if child._exit is not None:
-        code, sig = child._exit.code, child._exit.signal
-        words = child._exit.describe()
-    if child._reason is not None:
-        words, told = child._reason
-        if code is None and sig is None:
-            code = told
-    return words, code, sig
+    child._arbiter.logger.critical("%r cannot be killed", child)

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..kinds import kind_name
+
 __all__ = ["Config"]
 
 
@@ -32,9 +34,7 @@ def _positive(name: str, value: Any) -> int:
 
 
 def _kind(name: str, value: Any) -> str:
-    if value != "process":
-        raise ValueError(f"{name} must be 'process', not {value!r}")
-    return "process"
+    return kind_name(value)
 
 
 def _logging(name: str, value: Any) -> str:
@@ -82,7 +82,7 @@ class Config:
     exit_timeout       3        seconds that running commands, and then
                                 ``stopping`` hooks, may take at the end
     spawn_timeout      30       seconds from ``spawn`` to the handshake
-    concurrency        process  the kind of new actors
+    concurrency        process  the kind of new actors; see ``kinds``
     thread_workers     5        threads of an actor's executor
     logging            arbiter  where records of actors go, or ``local``
     preload            ()       modules that the fork server imports first

@@ -1,0 +1,125 @@
+"""An actor from its arbiter's side: the proxy that ``spawn`` gives there."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from .proxy import ActorProxy, number_of
+from .utils.config import Config
+
+if TYPE_CHECKING:
+    from .kinds import Carrier, Exit
+    from .manager import Manager
+
+__all__ = ["ActorProxyMonitor"]
+
+
+class ActorProxyMonitor(ActorProxy):
+    """The arbiter's own reference to an actor that it manages.
+
+    *pid* is that of its process, *info* what it told last of itself,
+    *notified* the time (epoch seconds) of its last heartbeat. *carrier* is
+    what it runs in, for its kind. It pickles to an ActorProxy.
+    """
+
+    __slots__ = (
+        "_arbiter",
+        "_exit",
+        "_future",
+        "_link_lost",
+        "_reason",
+        "_started",
+        "_timers",
+        "_unique",
+        "carrier",
+        "cfg",
+        "info",
+        "notified",
+        "pid",
+        "spawning_start",
+        "stopping_start",
+    )
+
+    def __init__(
+        self, arbiter: Manager, aid: str, name: str, number: int, cfg: Config
+    ) -> None:
+        super().__init__(aid, name, number)
+        self.cfg = cfg
+        self.pid: int | None = None
+        self.carrier: Carrier | None = None
+        self.info: dict[str, Any] = {}
+        self.notified: float | None = None
+        self.spawning_start: float | None = time.monotonic()
+        self.stopping_start: float | None = None
+        self._arbiter = arbiter
+        self._future: asyncio.Future[ActorProxyMonitor] | None = None
+        self._exit: Exit | None = None
+        self._link_lost: str | None = None
+        self._reason: tuple[str, int | None] | None = None
+        self._started = False
+        self._unique = False
+        self._timers: list[asyncio.TimerHandle] = []
+
+    @property
+    def monitor(self) -> Manager:
+        """The actor that manages it."""
+        return self._arbiter
+
+    @property
+    def kind(self) -> str:
+        """What it runs in, by name."""
+        kind: str = self.cfg.concurrency
+        return kind
+
+    @property
+    def callback(self) -> asyncio.Future[ActorProxyMonitor] | None:
+        """The future of its spawn until the handshake."""
+        return self._future
+
+    def is_alive(self) -> bool:
+        """Whether it has not been reported as ended."""
+        return self._exit is None and self.number in self._arbiter._children
+
+    def stop(self, sig: int | None = None) -> None:
+        """Send SIGTERM, or *sig*; nothing if it has ended."""
+        number_of(self)  # ForkedError in a child forked by somebody else
+        if self.is_alive() and self.carrier is not None:
+            self.carrier.signal(signal.SIGTERM if sig is None else sig)
+
+    def kill(self) -> None:
+        """End it by force, a process by SIGKILL; nothing if it has ended."""
+        number_of(self)
+        if not self.is_alive():
+            return
+        if self.carrier is None or not self.carrier.kill():
+            self._arbiter._end(self)
+
+    async def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended; TimeoutError after *timeout* seconds."""
+        async with asyncio.timeout(timeout):
+            await self._arbiter._end_of(self.number)
+
+    def _close(self, forked: bool = False) -> None:
+        if self.carrier is not None:
+            self.carrier.close(forked)
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _end_of_life(self) -> tuple[str, int | None, int | None]:
+        """Why it is down: its last words, or how what carried it ended."""
+        code = sig = None
+        words = f"its {self.kind} has ended"
+        if self._exit is not None:
+            code, sig = self._exit.code, self._exit.signal
+            words = self._exit.words
+        if self._reason is not None:
+            words, told = self._reason
+            if code is None and sig is None:
+                code = told
+        return words, code, sig
