@@ -16,23 +16,28 @@ asyncio.run(main())
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
 from typing import Any
 
 from ._context import get_actor
-from ._context import owner as _owner
-from ._native import Request, current_mailbox
+from ._native import Request
 from ._processes import Processes as _Processes
 from ._subprocesses import Subprocesses as _Subprocesses
 from .actor import Actor, is_actor
 from .arbiter import (
     Arbiter,
     arbiter,
-    latest_of_main,
     shutdown,
     use_actor,
 )
-from .commands import Command, command, get_command
+from .commands import (
+    AnyCommand,
+    Command,
+    Method,
+    StreamCommand,
+    StreamMethod,
+    command,
+    get_command,
+)
 from .consts import ACTOR_STATES
 from .exceptions import (
     ActorDown,
@@ -53,6 +58,7 @@ from .exceptions import (
     RemoteTraceback,
 )
 from .kinds import get_kind, register_kind
+from .messages import call, send, send_threadsafe, tell
 from .proxy import ActorProxy, get_proxy
 from .utils.config import Config
 
@@ -65,6 +71,7 @@ __all__ = [
     "ActorNotFound",
     "ActorProxy",
     "ActorStartError",
+    "AnyCommand",
     "Arbiter",
     "Command",
     "CommandError",
@@ -76,13 +83,17 @@ __all__ = [
     "ImproperlyConfigured",
     "MailboxFull",
     "MessageTooBig",
+    "Method",
     "NameTaken",
     "ProtocolError",
     "PulsarException",
     "RemoteError",
     "RemoteTraceback",
     "Request",
+    "StreamCommand",
+    "StreamMethod",
     "arbiter",
+    "call",
     "command",
     "get_actor",
     "get_command",
@@ -122,55 +133,3 @@ def spawn(**params: Any) -> asyncio.Future[Any]:
     parameter cannot be pickled.
     """
     return use_actor().spawn(**params)
-
-
-def send(
-    target: Any, command: str | Command[..., Any], /, *args: Any, **kwargs: Any
-) -> asyncio.Future[Any]:
-    """Ask *target* to run *command*; the future is its reply.
-
-    *target* is a proxy, an actor, an aid, a name, ``'arbiter'`` or
-    ``'monitor'``. The message leaves whether or not the future is awaited.
-    A command without a reply gives None as soon as it is accepted.
-
-    Cancelling the future, or a timeout around it, ends the waiting; the
-    command runs on.
-
-    The future fails with what the command raised, ActorDown if the target
-    ends before it replies, ActorNotFound, CommandNotFound, MailboxFull,
-    MessageTooBig, or with what pickling raised. Raises RuntimeError off the
-    loop's thread, TypeError for a target or command of another type,
-    ForkedError for a proxy from before a fork.
-    """
-    mailbox = current_mailbox()
-    if mailbox is None:
-        mailbox = use_actor().mailbox
-    return mailbox.send(target, command, args, kwargs)
-
-
-def tell(
-    target: Any, command: str | Command[..., Any], /, *args: Any, **kwargs: Any
-) -> asyncio.Future[None]:
-    """Have *target* run *command* without a reply.
-
-    The future is None once the message is accepted; it fails, and the call
-    raises, as ``send`` does for what is known at the sender. What the command
-    raises is logged by the target.
-    """
-    return use_actor().mailbox.tell(target, command, args, kwargs)
-
-
-def send_threadsafe(
-    target: Any, command: str | Command[..., Any], /, *args: Any, **kwargs: Any
-) -> Future[Any]:
-    """``send`` from any thread; gives a ``concurrent.futures.Future``.
-
-    The sender is the current actor: known in the threads of its
-    ``executor()``; else the actor whose process this is, or the main
-    thread's arbiter. RuntimeError if there is none. The loop's own thread
-    must not wait for the result.
-    """
-    actor = get_actor() or _owner() or latest_of_main()
-    if actor is None or actor.stopped():
-        raise RuntimeError("no actor runs in this process")
-    return actor.send_threadsafe(target, command, *args, **kwargs)

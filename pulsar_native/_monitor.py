@@ -7,7 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from .proxy import ActorProxy, number_of
+from .proxy import ActorProxy, T_co, number_of
 from .utils.config import Config
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ActorProxyMonitor"]
 
 
-class ActorProxyMonitor(ActorProxy):
+class ActorProxyMonitor(ActorProxy[T_co]):
     """The arbiter's own reference to an actor that it manages.
 
     *pid* is that of its process, *info* what it told last of itself,

@@ -10,6 +10,7 @@ from typing import Any
 
 from ._importable import is_importable
 from ._namespaces import Home, known, namespaces, origin
+from ._native import BaseCommand
 
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
 
@@ -108,6 +109,8 @@ def methods(cls: type) -> Iterator[types.FunctionType]:
             parts = (value.fget, value.fset, value.fdel)
         elif isinstance(value, functools.cached_property):
             parts = (value.func,)
+        elif isinstance(value, BaseCommand):
+            parts = (getattr(value, "__wrapped__", None),)
         for part in parts:
             if isinstance(part, types.FunctionType):
                 yield part

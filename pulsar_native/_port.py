@@ -10,6 +10,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from . import _pickling, commands
+from ._builtins import table
 from ._native import dump_down, load_down
 from .exceptions import (
     ActorDown,
@@ -61,7 +62,7 @@ class Port:
         self.dumps = _pickling.dumps
         self.loads = _pickling.loads
         self.dump_error = _pickling.dumps_exception
-        self.table = commands.table
+        self.table = table
         self.names: dict[str, int] = {}
 
     def load_error(

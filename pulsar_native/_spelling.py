@@ -19,6 +19,7 @@ from typing import Any
 
 from . import _definitions as there
 from ._namespaces import Home, Ident, Space, known
+from ._native import BaseCommand
 from ._places import goes_by_reference, has_place, home_of, made_in_python
 
 _abc_dump: Any = vars(abc)["_get_dump"]  # the subclasses registered
@@ -76,6 +77,7 @@ _STABLE: tuple[type, ...] = (
     classmethod,
     staticmethod,
     property,
+    BaseCommand,
     *SINGLETONS,
 )
 
@@ -282,7 +284,7 @@ def _data_of(member: Any) -> tuple[object, ...]:
 def class_state(cls: type, watch: Watch | None = None) -> Any:
     enumeration = there.is_enum(cls)
     attributes = {
-        name: value
+        name: _Spelled(value) if _is_method(value) else value
         for name, value in cls.__dict__.items()
         if not _made_with_class(cls, name, value, enumeration)
     }
@@ -298,10 +300,24 @@ def class_state(cls: type, watch: Watch | None = None) -> Any:
     if watch is not None:
         watch.attributes(cls)
         watch.value(tuple(registered))
-        for name, value in attributes.items():
+        for name in attributes:
             if not _is_dunder(name) and name != "_field_defaults":
-                watch.value(value)
+                watch.value(cls.__dict__[name])
     return attributes, registered, members
+
+
+def _is_method(value: object) -> bool:
+    return isinstance(value, BaseCommand) and value.method
+
+
+class _Spelled:
+    """A command in the body of its class, where it cannot be looked up."""
+
+    def __init__(self, command: Any) -> None:
+        self._command = command
+
+    def __reduce__(self) -> Any:
+        return self._command.spell()
 
 
 def _member_state(member: Any) -> dict[str, Any]:

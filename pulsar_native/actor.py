@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from ._native import Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port, load_down
 from ._system import system_info
-from .commands import Command
+from .commands import AnyCommand
 from .consts import ACTOR_STATES, notify_period
 from .events import Callback, EventHandler, call_with
 from .exceptions import ActorDown, HaltServer
@@ -162,7 +162,7 @@ class Actor(EventHandler):
     def send(
         self,
         target: Any,
-        command: str | Command[..., Any],
+        command: str | AnyCommand,
         /,
         *args: Any,
         **kwargs: Any,
@@ -444,7 +444,7 @@ class Actor(EventHandler):
     def send_threadsafe(
         self,
         target: Any,
-        command: str | Command[..., Any],
+        command: str | AnyCommand,
         /,
         *args: Any,
         **kwargs: Any,

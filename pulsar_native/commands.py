@@ -1,22 +1,39 @@
-"""Commands: functions that an actor runs on request."""
+"""The commands of this process: registered, found, sent to other processes."""
 
 from __future__ import annotations
 
 import importlib
 import itertools
 import logging
-import sys
-import time
-from collections.abc import Callable, Iterable
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 from . import _pickling
-from ._importable import is_importable
-from ._native import BaseCommand, Request
-from .exceptions import CommandError, CommandNotFound
+from ._command import (
+    AnyCommand,
+    Command,
+    Method,
+    StreamCommand,
+    StreamMethod,
+    make_command,
+)
+from ._native import Request
+from .exceptions import CommandNotFound
 
 __all__ = [
+    "AnyCommand",
     "Command",
+    "Method",
+    "StreamCommand",
+    "StreamMethod",
     "command",
     "dump_since",
     "get_command",
@@ -26,116 +43,161 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+C = TypeVar("C")
 R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
 
 logger = logging.getLogger("pulsar_native.commands")
 
 # Commands of this process by name; a command that another process has sent
 # stands here too, unless this process registered the name itself.
-table: dict[str, Command[..., Any]] = {}
+table: dict[str, AnyCommand] = {}
 
 _serials = itertools.count(1)
 _latest = 0
 
 
-class Command(BaseCommand, Generic[P, R]):
-    """A function registered by ``command``.
+class Registering(Protocol):
+    """The decorator that ``command`` gives, as type checkers see it.
 
-    *name* is what it is sent by, *function* the function itself, *ack*
-    whether the sender gets a reply. ``send`` takes it in place of its name.
+    A function whose first parameter takes a Request is a command of its own,
+    any other one a method.
     """
 
-    def __init__(
-        self,
-        name: str,
-        function: Callable[Concatenate[Request, P], R] | None,
-        ack: bool = True,
-    ) -> None:
-        self.name = name
-        self.ack = ack
-        self.serial = 0
-        self.__name__ = name
-        if function is not None:
-            self._adopt(function)
-
-    def _adopt(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.__doc__ = function.__doc__
-        self.__module__ = getattr(function, "__module__", "") or ""
-        self.__qualname__ = getattr(function, "__qualname__", self.name)
-        self.__wrapped__ = function
-
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, f: Callable[Concatenate[Request, P], AsyncIterator[T]], /
+    ) -> StreamCommand[P, T]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, f: Callable[Concatenate[Request, P], Awaitable[R]], /
+    ) -> Command[P, R]: ...
+    @overload
     def __call__(
-        self,
-        request: Request,
-        args: Iterable[Any] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> R:
-        """Run the function here, with (request, args, kwargs)."""
-        result: R = self.function(request, *args, **(kwargs or {}))
-        return result
-
-    def __repr__(self) -> str:
-        return f"<Command {self.name}>"
-
-    def __reduce__(self) -> Any:
-        if self._is_importable():
-            return self.__qualname__
-        # Empty first, then the function: it may refer to its own command.
-        return _bare, (self.name, self.ack), self.function, None, None, _fill
-
-    def _is_importable(self) -> bool:
-        found: Any = sys.modules.get(self.__module__)
-        for part in self.__qualname__.split("."):
-            found = getattr(found, part, None)
-        return found is self and is_importable(self.__module__)
+        self, f: Callable[Concatenate[Request, P], R], /
+    ) -> Command[P, R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, f: Callable[Concatenate[S, P], AsyncIterator[T]], /
+    ) -> StreamMethod[S, P, T]: ...
+    @overload
+    def __call__(
+        self, f: Callable[Concatenate[S, P], Coroutine[Any, Any, R]], /
+    ) -> Method[S, P, Coroutine[Any, Any, R], R]: ...
+    @overload
+    def __call__(
+        self, f: Callable[Concatenate[S, P], Awaitable[R]], /
+    ) -> Method[S, P, Awaitable[R], R]: ...
+    @overload
+    def __call__(
+        self, f: Callable[Concatenate[S, P], R], /
+    ) -> Method[S, P, R, R]: ...
 
 
-def _bare(name: str, ack: bool) -> Command[..., Any]:
-    return Command(name, None, ack)
+class RegisteringTell(Protocol):
+    """The decorator of commands without a reply."""
+
+    @overload
+    def __call__(
+        self, f: Callable[Concatenate[Request, P], Any], /
+    ) -> Command[P, None]: ...
+    @overload
+    def __call__(
+        self, f: Callable[Concatenate[S, P], C], /
+    ) -> Method[S, P, C, None]: ...
 
 
-def _fill(bare: Command[..., Any], function: Callable[..., Any]) -> None:
-    bare._adopt(function)
-
-
+@overload
+def command(  # type: ignore[overload-overlap]
+    ack: Literal[False],
+    *,
+    name: str | None = None,
+    thread: bool = False,
+    serializer: Any = None,
+) -> RegisteringTell: ...
+@overload
 def command(
     ack: bool = True,
-) -> Callable[[Callable[Concatenate[Request, P], R]], Command[P, R]]:
-    """Register a function as a command, under its lower-cased name.
+    *,
+    name: str | None = None,
+    thread: bool = False,
+    serializer: Any = None,
+) -> Registering: ...
+def command(
+    ack: bool = True,
+    *,
+    name: str | None = None,
+    thread: bool = False,
+    serializer: Any = None,
+) -> Any:
+    """Register a function or a method as a command.
 
-    It is called as ``function(request, *args, **kwargs)``, with
-    ``request.actor``, ``request.caller`` and ``request.connection``; it may
-    be a coroutine function, or return any awaitable. With *ack* False its
-    sender gets no reply. The same name again replaces the former.
+    It is sent by *name*, or its own, in lower case. The same name again
+    replaces the former.
 
-    Actors that run already know the command too, as soon as somebody of this
-    process sends it to them.
+    A function is called as ``function(request, *args, **kwargs)``, with
+    ``request.actor``, ``request.caller`` and ``request.connection``. Actors
+    that run already know the command too, as soon as somebody of this process
+    sends it to them.
+
+    What is defined in the body of a class is a method: a command of that
+    class and its subclasses only, for actors that ``spawn`` makes of them. It
+    is called as a method, without a request.
+
+    Both may be coroutine functions, or return any awaitable. With *ack* False
+    the sender gets no reply. With *thread* a plain function runs in a thread
+    of the actor's ``executor()``, and the actor does other things meanwhile.
+
+    Raises TypeError for what cannot be a command, and for *thread* with an
+    asynchronous function.
     """
     if not isinstance(ack, bool):
         raise TypeError("write @command(), with parentheses")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise TypeError(f"the name of a command is a text, not {name!r}")
 
-    def register(
-        function: Callable[Concatenate[Request, P], R],
-    ) -> Command[P, R]:
+    def register(function: Callable[..., Any]) -> AnyCommand:
         if not callable(function):
             raise TypeError(f"a command must be callable, not {function!r}")
-        made = Command(function.__name__.lower(), function, ack)
-        _shipped.discard(made.name)
-        return _add(made)
+        method = _is_method(function)
+        made = make_command(
+            (name or function.__name__).lower(),
+            function,
+            method=method,
+            ack=ack,
+            thread=thread,
+            serializer=serializer,
+        )
+        if not method:
+            _shipped.discard(made.name)
+            _add(made)
+        return made
 
     return register
 
 
-def _add(made: Command[P, R]) -> Command[P, R]:
+def _is_method(function: Any) -> bool:
+    """Whether it is defined in the body of a class, and not static."""
+    place = getattr(function, "__qualname__", "").rpartition(".")[0]
+    return (
+        bool(place)
+        and not place.endswith("<locals>")
+        and not isinstance(function, staticmethod)
+    )
+
+
+def _add(made: AnyCommand) -> None:
     global _latest
     made.serial = _latest = next(_serials)
     table[made.name] = made
-    return made
 
 
-def get_command(name: str) -> Command[..., Any]:
-    """The command of this name, without case; CommandNotFound if absent."""
+def get_command(name: str) -> AnyCommand:
+    """The command of this name, without case; CommandNotFound if absent.
+
+    Methods are not among them.
+    """
     found = table.get(name.lower())
     if found is None:
         raise CommandNotFound(name)
@@ -153,19 +215,19 @@ def latest_serial() -> int:
 def dump_since(serial: int) -> bytes:
     """The commands registered after *serial*, for ``load``.
 
-    Those of modules that the receiver can import go by name, and are
-    imported when first used; others go by value. One that cannot be pickled
+    Those that the receiver can import go by name, and are imported when
+    first used; others go by value. One that cannot be pickled
     is left out with a warning: nobody has sent it yet.
     """
     entries: list[tuple[str, bool, object]] = []
     for made in list(table.values()):
         if made.serial <= serial:
             continue
-        if is_importable(made.__module__):
+        if made.is_importable():
             entries.append((made.name, made.ack, made.__module__))
             continue
         try:
-            pickled = _pickling.dumps(made.function)
+            pickled = _pickling.dumps(made)
         except Exception as error:
             logger.warning("command %s cannot travel: %s", made.name, error)
         else:
@@ -179,26 +241,26 @@ def load(data: bytes) -> None:
         known = table.get(name)
         if known is not None and name not in _shipped:
             continue
-        function = (
-            _Importer(name, source)
+        made = (
+            Command(name, _Importer(name, source), ack)
             if isinstance(source, str)
             else _unpickled(name, source)
         )
-        if function is not None:
+        if made is not None:
             _shipped.add(name)
-            _add(Command(name, function, ack))
+            _add(made)
 
 
 _shipped: set[str] = set()
 
 
-def _unpickled(name: str, pickled: bytes) -> Callable[..., Any] | None:
+def _unpickled(name: str, pickled: bytes) -> AnyCommand | None:
     try:
-        function: Callable[..., Any] = _pickling.loads(pickled)
+        made: AnyCommand = _pickling.loads(pickled)
     except Exception:
         logger.exception("the definition of command %s is of no use", name)
         return None
-    return function
+    return made
 
 
 class _Importer:
@@ -215,81 +277,3 @@ class _Importer:
         if found is None or found.function is self:
             raise CommandNotFound(self.name)
         return found.function(request, *args, **kwargs)
-
-
-# --- the commands that every actor has ---
-
-
-def _builtin(ack: bool = True) -> Callable[[Callable[..., Any]], Any]:
-    def register(function: Callable[..., Any]) -> Command[..., Any]:
-        made: Command[..., Any] = Command(function.__name__, function, ack)
-        table[made.name] = made  # serial 0: known everywhere
-        return made
-
-    return register
-
-
-@_builtin()
-def ping(request: Request) -> str:
-    """Answer 'pong'."""
-    return "pong"
-
-
-@_builtin()
-def echo(request: Request, message: Any) -> Any:
-    """Answer with the message."""
-    return message
-
-
-@_builtin()
-async def info(request: Request) -> dict[str, Any] | None:
-    """Answer with the actor's ``info()``, after its ``on_info`` hooks."""
-    found: dict[str, Any] | None = await request.actor._full_info()
-    return found
-
-
-@_builtin()
-def run(
-    request: Request,
-    function: Callable[..., Any],
-    /,
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    """Call ``function(actor, *args, **kwargs)``; await what it gives."""
-    return function(request.actor, *args, **kwargs)
-
-
-@_builtin(ack=False)
-def stop(request: Request) -> None:
-    """Stop the actor gracefully."""
-    request.actor.stop()
-
-
-@_builtin()
-def notify(request: Request, info: dict[str, Any]) -> float:
-    """Keep what the caller tells of itself; answer with the time."""
-    now = time.time()
-    request.actor._notified(request.caller, info, now)
-    return now
-
-
-@_builtin()
-def spawn(request: Request, /, **params: Any) -> Any:
-    """Spawn an actor; answer with its proxy after the handshake."""
-    return request.actor.spawn(**params)
-
-
-@_builtin()
-def config(request: Request, action: str, name: str, *values: Any) -> Any:
-    """``config('get', name)`` or ``config('set', name, value)``."""
-    cfg = request.actor.cfg
-    if action.lower() == "get" and not values:
-        return cfg.get(name)
-    if action.lower() == "set" and len(values) == 1:
-        cfg.set(name, values[0])
-        return True
-    raise CommandError(
-        f"config takes ('get', name) or ('set', name, value), not "
-        f"{(action, name, *values)!r}"
-    )

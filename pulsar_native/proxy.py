@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from ._native import BaseProxy, new_generation
 from .exceptions import ForkedError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
 
 __all__ = ["ActorProxy", "aid_of", "get_proxy", "new_number", "number_of"]
 
@@ -24,16 +33,18 @@ def aid_of(number: int) -> str:
     return f"i{number:016x}"
 
 
-class ActorProxy(BaseProxy):
+class ActorProxy(BaseProxy, Generic[T_co]):
     """A reference to an actor: picklable, hashable, equal by its aid.
 
-    *aid* is unique to one life of the actor; *name* is for people.
+    *aid* is unique to one life of the actor; *name* is for people. T is the
+    class of the actor's object, None if it has none; only type checkers look
+    at it.
     """
 
     __slots__ = ("__weakref__",)
 
     @property
-    def proxy(self) -> ActorProxy:
+    def proxy(self) -> ActorProxy[T_co]:
         """Itself."""
         return self
 

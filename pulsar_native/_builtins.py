@@ -1,0 +1,100 @@
+"""The commands that every actor has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ._native import Request
+from .commands import Command, table
+from .exceptions import CommandError
+
+__all__ = ["table"]
+
+
+def _builtin(ack: bool = True) -> Callable[[Callable[..., Any]], Any]:
+    def register(function: Callable[..., Any]) -> Command[..., Any]:
+        made: Command[..., Any] = Command(function.__name__, function, ack)
+        table[made.name] = made  # serial 0: known everywhere
+        return made
+
+    return register
+
+
+@_builtin()
+def ping(request: Request) -> str:
+    """Answer 'pong'."""
+    return "pong"
+
+
+@_builtin()
+def echo(request: Request, message: Any) -> Any:
+    """Answer with the message."""
+    return message
+
+
+@_builtin()
+async def info(request: Request) -> dict[str, Any] | None:
+    """Answer with the actor's ``info()``, after its ``on_info`` hooks."""
+    found: dict[str, Any] | None = await request.actor._full_info()
+    return found
+
+
+@_builtin()
+def run(
+    request: Request,
+    function: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Call ``function(actor, *args, **kwargs)``; await what it gives."""
+    return function(request.actor, *args, **kwargs)
+
+
+@_builtin()
+def call(
+    request: Request,
+    function: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Call ``function(*args, **kwargs)``; await what it gives."""
+    return function(*args, **kwargs)
+
+
+@_builtin(ack=False)
+def stop(request: Request) -> None:
+    """Stop the actor gracefully."""
+    request.actor.stop()
+
+
+@_builtin()
+def notify(request: Request, info: dict[str, Any]) -> float:
+    """Keep what the caller tells of itself; answer with the time."""
+    now = time.time()
+    request.actor._notified(request.caller, info, now)
+    return now
+
+
+@_builtin()
+def spawn(request: Request, /, **params: Any) -> Any:
+    """Spawn an actor; answer with its proxy after the handshake."""
+    return request.actor.spawn(**params)
+
+
+@_builtin()
+def config(request: Request, action: str, name: str, *values: Any) -> Any:
+    """``config('get', name)`` or ``config('set', name, value)``."""
+    cfg = request.actor.cfg
+    if action.lower() == "get" and not values:
+        return cfg.get(name)
+    if action.lower() == "set" and len(values) == 1:
+        cfg.set(name, values[0])
+        return True
+    raise CommandError(
+        f"config takes ('get', name) or ('set', name, value), not "
+        f"{(action, name, *values)!r}"
+    )

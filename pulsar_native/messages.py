@@ -1,0 +1,170 @@
+"""What actors say to each other: ``send``, ``tell``, ``call``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
+
+from ._context import get_actor, owner
+from ._native import BaseCommand, current_mailbox
+from .actor import Actor
+from .arbiter import latest_of_main, use_actor
+from .commands import Command, Method
+from .proxy import ActorProxy
+
+__all__ = ["Target", "call", "send", "send_threadsafe", "tell"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+Target: TypeAlias = ActorProxy[Any] | Actor | str
+"""Who gets a message: a proxy, an actor, an aid or a name."""
+
+
+@overload
+def send(
+    target: ActorProxy[S] | Actor | str,
+    command: Method[S, P, Any, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> asyncio.Future[R]: ...
+@overload
+def send(
+    target: Target,
+    command: Command[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> asyncio.Future[R]: ...
+@overload
+def send(
+    target: Target, command: str, /, *args: Any, **kwargs: Any
+) -> asyncio.Future[Any]: ...
+def send(
+    target: Any, command: Any, /, *args: Any, **kwargs: Any
+) -> asyncio.Future[Any]:
+    """Ask *target* to run *command*; the future is its reply.
+
+    *target* is a proxy, an actor, an aid, a name, ``'arbiter'`` or
+    ``'monitor'``. *command* is a name, or what ``command`` has made of a
+    function or of a method. The message leaves whether or not the future is
+    awaited. A command without a reply gives None as soon as it is accepted.
+
+    Cancelling the future, or a timeout around it, ends the waiting; the
+    command runs on.
+
+    The future fails with what the command raised, ActorDown if the target
+    ends before it replies, ActorNotFound, CommandNotFound, MailboxFull,
+    MessageTooBig, or with what pickling raised. Raises RuntimeError off the
+    loop's thread, TypeError for a target or command of another type,
+    ForkedError for a proxy from before a fork.
+    """
+    mailbox = current_mailbox()
+    if mailbox is None:
+        mailbox = use_actor().mailbox
+    return mailbox.send(target, command, args, kwargs)
+
+
+@overload
+def tell(
+    target: ActorProxy[S] | Actor | str,
+    command: Method[S, P, Any, Any],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> asyncio.Future[None]: ...
+@overload
+def tell(
+    target: Target,
+    command: Command[P, Any],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> asyncio.Future[None]: ...
+@overload
+def tell(
+    target: Target, command: str, /, *args: Any, **kwargs: Any
+) -> asyncio.Future[None]: ...
+def tell(
+    target: Any, command: Any, /, *args: Any, **kwargs: Any
+) -> asyncio.Future[None]:
+    """Have *target* run *command* without a reply.
+
+    The future is None once the message is accepted; it fails, and the call
+    raises, as ``send`` does for what is known at the sender. What the command
+    raises is logged by the target.
+    """
+    return use_actor().mailbox.tell(target, command, args, kwargs)
+
+
+@overload
+def call(
+    target: Target,
+    function: Callable[P, Awaitable[R]],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> asyncio.Future[R]: ...
+@overload
+def call(
+    target: Target,
+    function: Callable[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> asyncio.Future[R]: ...
+def call(
+    target: Any, function: Any, /, *args: Any, **kwargs: Any
+) -> asyncio.Future[Any]:
+    """Have *target* call ``function(*args, **kwargs)``; the future is what
+    that gives, awaited if it can be.
+
+    The function goes by name where the target can import it, else by value.
+    Fails as ``send`` does; raises TypeError for what cannot be called, and
+    for a command, which goes by ``send``.
+    """
+    if isinstance(function, BaseCommand):
+        raise TypeError(f"{function!r} is a command: use send")
+    if not callable(function):
+        raise TypeError(f"call takes a callable, not {function!r}")
+    return send(target, "call", function, *args, **kwargs)
+
+
+@overload
+def send_threadsafe(
+    target: ActorProxy[S] | Actor | str,
+    command: Method[S, P, Any, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Future[R]: ...
+@overload
+def send_threadsafe(
+    target: Target,
+    command: Command[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Future[R]: ...
+@overload
+def send_threadsafe(
+    target: Target, command: str, /, *args: Any, **kwargs: Any
+) -> Future[Any]: ...
+def send_threadsafe(
+    target: Any, command: Any, /, *args: Any, **kwargs: Any
+) -> Future[Any]:
+    """``send`` from any thread; gives a ``concurrent.futures.Future``.
+
+    The sender is the current actor: known in the threads of its
+    ``executor()``; else the actor whose process this is, or the main
+    thread's arbiter. RuntimeError if there is none. The loop's own thread
+    must not wait for the result.
+    """
+    actor = get_actor() or owner() or latest_of_main()
+    if actor is None or actor.stopped():
+        raise RuntimeError("no actor runs in this process")
+    return actor.send_threadsafe(target, command, *args, **kwargs)
