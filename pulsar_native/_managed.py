@@ -1,0 +1,225 @@
+"""Actors that have an arbiter elsewhere: what processes and threads share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+import traceback
+from typing import Any
+
+from . import _context, _logging
+from ._port import KIND_DOWN, KIND_NOTIFY, KIND_STOP, dump_down
+from ._selector import SpinningSelector
+from .actor import Actor, exit_code_of
+from .consts import ACTOR_STATES
+from .exceptions import ActorDown
+from .proxy import ActorProxy
+from .utils.config import Config
+
+__all__ = ["ManagedActor", "close_loop", "open_loop", "run_loop"]
+
+_LAST_WORDS = 0.5  # seconds for the last bytes to leave
+
+
+class ManagedActor(Actor):
+    """An actor with a loop of its own and a way to its arbiter.
+
+    ``_done`` is the end of its loop.
+    """
+
+    def __init__(
+        self, name: str, aid: str, number: int, cfg: Config, age: int
+    ) -> None:
+        super().__init__(name, aid, number, cfg, age)
+        self._arbiter = 0
+        self._done: asyncio.Future[None] | None = None
+        self._down_reason = ""
+        self._last_info: tuple[object, ...] | None = None
+
+    def _be_managed(self, arbiter: int) -> None:
+        """Know who the arbiter is."""
+        self._arbiter = arbiter
+        self.monitor = ActorProxy("arbiter", "arbiter", arbiter)
+        self._known = {self.number: self.proxy, arbiter: self.monitor}
+        self._port.names.clear()
+        self._port.names.update(
+            {self.aid: self.number, "arbiter": arbiter, "monitor": arbiter}
+        )
+
+    def _take_values(self, values: dict[str, Any]) -> None:
+        """Those of its user: what the spawn was given."""
+        self.cfg.params.update(values["params"])
+        self.extra.update(values["extra"])
+        for name, value in self.bind_events(values["hooks"]).items():
+            setattr(self, name, value)
+
+    # --- control ---
+
+    def _control(
+        self, kind: int, source: int, id: int, payload: bytes
+    ) -> None:
+        if kind == KIND_STOP:
+            self._cancel_commands()
+            self.stop()
+        else:
+            super()._control(kind, source, id, payload)
+
+    def _lost(self, number: int, status: int, text: str) -> None:
+        self._arbiter_gone(text)
+
+    def _arbiter_gone(self, text: str) -> None:
+        if self.state <= ACTOR_STATES.RUN:
+            self.logger.debug("%r has lost its arbiter: %s", self, text)
+            self._cancel_commands()
+            self.stop()
+
+    def _fatal(self, error: BaseException) -> None:
+        self._down_reason = _describe(error)
+        self.stop(error)
+
+    def _cancel_commands(self) -> None:
+        self.mailbox.ending = True
+        for task in list(self.mailbox.tasks):
+            task.cancel()
+
+    # --- life ---
+
+    def live(self) -> None:
+        """Begin, within the loop."""
+        self.mailbox.attach(self._loop)
+        self._loop.set_default_executor(self.executor())
+        self._create_task(self._start())
+
+    async def _start(self) -> None:
+        self.state = ACTOR_STATES.STARTING
+        try:
+            await self._fire("start")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._fail_start(error)
+            return
+        if self.state != ACTOR_STATES.STARTING:
+            return  # the hook has stopped it
+        self.state = ACTOR_STATES.RUN
+        self._tick()
+
+    def _fail_start(self, error: BaseException) -> None:
+        """The last words tell why; the arbiter fails the spawn with them."""
+        self._down_reason = f"start hook raised {_describe_fully(error)}"
+        self.stop(exit_code=exit_code_of(error))
+
+    def _fail_spec(self, error: BaseException) -> None:
+        """The same, before there is a loop."""
+        reason = f"its spec is of no use: {_describe_fully(error)}"
+        words = dump_down(reason, 1, None)
+        self.mailbox.post(KIND_DOWN, self._arbiter, words, id=self.number)
+        self.exit_code = 1
+
+    def _heartbeat(self) -> None:
+        self.mailbox.post(KIND_NOTIFY, self._arbiter, b"")
+        info = self.info()
+        if info is None:
+            return
+        stable = {**info["actor"], "uptime": 0}, repr(info["extra"])
+        if stable != self._last_info:
+            self._last_info = stable
+            told = self.mailbox.send("arbiter", "notify", (info,), {})
+            told.add_done_callback(_ignore)
+
+    async def _stop(self, exc: BaseException | None) -> None:
+        try:
+            await self._finish_commands()
+            await self._run_stopping_hooks()
+            for server in self.servers.values():
+                _close_server(server)
+            self._close_executor()
+            await self._say_last_words()
+        finally:
+            self.state = ACTOR_STATES.CLOSE
+            if self._done is not None and not self._done.done():
+                self._done.set_result(None)
+
+    async def _finish_commands(self) -> None:
+        """What runs may finish, within exit_timeout."""
+        tasks = self.mailbox.tasks
+        if tasks:
+            await asyncio.wait(tasks.copy(), timeout=self.cfg.exit_timeout)
+            self._cancel_commands()
+            if tasks:
+                await asyncio.wait(tasks.copy(), timeout=_LAST_WORDS)
+
+    async def _say_last_words(self) -> None:
+        """Fail what this actor waits for; let the last bytes leave."""
+        make = functools.partial(ActorDown, self.aid, "it asked and stopped")
+        self.mailbox.fail(None, make)
+        reason = self._down_reason or "stopped"
+        words = dump_down(reason, self.exit_code, None)
+        self.mailbox.post(KIND_DOWN, self._arbiter, words, id=self.number)
+        deadline = time.monotonic() + _LAST_WORDS
+        while not self.mailbox.flush() and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+
+
+def _ignore(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def _close_server(server: Any) -> None:
+    with contextlib.suppress(Exception):
+        server.close()
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error)
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def _describe_fully(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error))
+    return f"{_describe(error)}\n{text}"
+
+
+def open_loop(actor: ManagedActor) -> asyncio.AbstractEventLoop:
+    """The actor's own loop: the stock one, which spins before it sleeps."""
+    loop = asyncio.SelectorEventLoop(SpinningSelector(actor.cfg.spin))
+    actor._loop = loop
+    _context.set_loop_actor(loop, actor)
+    asyncio.set_event_loop(loop)
+    loop.set_debug(actor.cfg.debug)
+    loop.set_exception_handler(
+        functools.partial(_logging.on_loop_error, actor)
+    )
+    return loop
+
+
+def run_loop(actor: ManagedActor) -> None:
+    """Run the loop until the actor has stopped; what BaseExceptions leave
+    the loop (KeyboardInterrupt and SystemExit do) stop the actor."""
+    loop = actor._loop
+    # A future, no task: a command may cancel all tasks that it sees.
+    done = actor._done = loop.create_future()
+    loop.call_soon(actor.live, context=actor._context.copy())
+    while not done.done():
+        try:
+            loop.run_until_complete(done)
+        except BaseException as error:
+            if done.done():
+                raise
+            actor._fatal(error)
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """As asyncio.run does, but threads that work on are not waited for."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_WORDS))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    asyncio.set_event_loop(None)
+    loop.close()
