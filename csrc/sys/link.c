@@ -1,6 +1,7 @@
 #include "sys/link.h"
 
 #include "base/status.h"
+#include "ws/frame.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -279,6 +280,29 @@ pn_link_flush(pn_link *link)
     if (count == 0)
         pn_descriptors_rest(&link->fds);
     return count;
+}
+
+/* So few bytes are taken whole or not at all. */
+int
+pn_link_finish(pn_link *link, const pn_envelope *env)
+{
+    uint8_t bytes[PN_FRAME_HEADER_MAX + PN_ENVELOPE_SIZE];
+    pn_frame frame = {
+        .final = true,
+        .opcode = PN_OP_BINARY,
+        .length = PN_ENVELOPE_SIZE,
+    };
+    if (link->fd < 0)
+        return PN_ECLOSED;
+    if (!pn_outbox_empty(&link->out))
+        return PN_MORE;
+    size_t head = pn_frame_encode_header(bytes, &frame);
+    pn_envelope_encode(env, bytes + head);
+    struct iovec span = {bytes, head + PN_ENVELOPE_SIZE};
+    struct msghdr message = {.msg_iov = &span, .msg_iovlen = 1};
+    if (send_message(link->fd, &message) < 0)
+        return errno == EAGAIN ? PN_MORE : -errno;
+    return shutdown(link->fd, SHUT_WR) < 0 ? -errno : PN_OK;
 }
 
 /* --- descriptors --- */

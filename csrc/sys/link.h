@@ -70,6 +70,12 @@ int pn_link_receive(pn_link *link, bool *full);
  * peer has gone) or PN_ENOMEM. */
 int pn_link_flush(pn_link *link);
 
+/* Send env, a message without payload, as the last that this end says, if the
+ * outbox is empty and the kernel has room. PN_OK: the peer will read it and
+ * then the end of file. PN_MORE: not now, and nothing has changed. Else as
+ * pn_link_flush. */
+int pn_link_finish(pn_link *link, const pn_envelope *env);
+
 /* Send fd along with the message that is put next, whose extension names
  * *serial. PN_OK: fd is the link's, which closes it. PN_EFULL: not now (many
  * are under way, or one has just been lost), PN_ECLOSED: the link is closed,

@@ -21,31 +21,40 @@ pn_poller_close(pn_poller *poller)
 }
 
 static int
-control(pn_poller *poller, int operation, int fd, void *owner, bool writable)
+control(pn_poller *poller, int operation, int fd, void *owner, uint32_t bits)
 {
-    struct epoll_event event = {
-        .events = EPOLLIN | (writable ? (uint32_t)EPOLLOUT : 0),
-        .data.ptr = owner,
-    };
+    struct epoll_event event = {.events = bits, .data.ptr = owner};
     return epoll_ctl(poller->fd, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+static uint32_t
+bits_of(bool writable)
+{
+    return EPOLLIN | (writable ? (uint32_t)EPOLLOUT : 0);
 }
 
 int
 pn_poller_add(pn_poller *poller, int fd, void *owner, bool writable)
 {
-    return control(poller, EPOLL_CTL_ADD, fd, owner, writable);
+    return control(poller, EPOLL_CTL_ADD, fd, owner, bits_of(writable));
 }
 
 int
 pn_poller_change(pn_poller *poller, int fd, void *owner, bool writable)
 {
-    return control(poller, EPOLL_CTL_MOD, fd, owner, writable);
+    return control(poller, EPOLL_CTL_MOD, fd, owner, bits_of(writable));
+}
+
+int
+pn_poller_mute(pn_poller *poller, int fd, void *owner)
+{
+    return control(poller, EPOLL_CTL_MOD, fd, owner, EPOLLOUT);
 }
 
 void
 pn_poller_remove(pn_poller *poller, int fd)
 {
-    (void)control(poller, EPOLL_CTL_DEL, fd, NULL, false);
+    (void)control(poller, EPOLL_CTL_DEL, fd, NULL, 0);
 }
 
 int

@@ -31,6 +31,10 @@ int pn_poller_add(pn_poller *poller, int fd, void *owner, bool writable);
 /* Change whether room to write is of interest. 0 or -errno. */
 int pn_poller_change(pn_poller *poller, int fd, void *owner, bool writable);
 
+/* Watch fd for room to write alone, until pn_poller_change. Its end is told
+ * all the same, as readable, again and again: remove it then. 0 or -errno. */
+int pn_poller_mute(pn_poller *poller, int fd, void *owner);
+
 /* Stop watching, before fd is closed. Unknown descriptors are ignored. Events
  * that wait() has already filled in may still name the owner. */
 void pn_poller_remove(pn_poller *poller, int fd);

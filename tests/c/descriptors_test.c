@@ -357,6 +357,71 @@ test_one_too_many_unclaimed_is_an_error_and_closed(void)
     CHECK_INT(open_descriptors(), before);
 }
 
+/* One byte, and with it count copies of a descriptor. */
+static void
+pass_descriptors(int fd, int count)
+{
+    enum { MOST = 200 };
+    union {
+        char bytes[CMSG_SPACE(MOST * sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    struct iovec span = {.iov_base = payload, .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &span,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = CMSG_SPACE((size_t)count * sizeof(int)),
+    };
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+    for (int i = 0; i < count; i++)
+        memcpy(CMSG_DATA(c) + (size_t)i * sizeof(int), &fd, sizeof fd);
+    CHECK_INT(sendmsg(fd, &message, 0), 1);
+}
+
+static void
+test_more_descriptors_than_one_at_a_time_close_the_link(void)
+{
+    for (int count = 2; count <= 200; count += 99) {
+        pn_link a, b;
+        bool full;
+        int before = open_descriptors();
+        connect_links(&a, &b);
+        pass_descriptors(a.fd, 1);
+        CHECK_INT(pn_link_receive(&b, &full), PN_OK);
+        pass_descriptors(a.fd, count);
+        CHECK_INT(pn_link_receive(&b, &full), PN_EPROTO);
+        pn_link_close(&a);
+        pn_link_close(&b);
+        CHECK_INT(open_descriptors(), before);
+        CHECK_INT(live_blocks(), 0);
+    }
+}
+
+static void
+test_unclaimed_descriptors_are_few_and_end_with_the_link(void)
+{
+    pn_link a, b;
+    bool full;
+    int before = open_descriptors();
+    connect_links(&a, &b);
+    for (int i = 0; i < PN_DESCRIPTORS_COME; i++) {
+        pass_descriptors(a.fd, 1);
+        CHECK_INT(pn_link_receive(&b, &full), PN_OK);
+    }
+    CHECK_INT(open_descriptors(), before + 2 + PN_DESCRIPTORS_COME);
+    pass_descriptors(a.fd, 1);
+    CHECK_INT(pn_link_receive(&b, &full), PN_EPROTO);
+    pn_link_hang_up(&b);
+    pn_link_close(&a);
+    CHECK_INT(open_descriptors(), before);
+    pn_link_close(&b);
+    CHECK_INT(live_blocks(), 0);
+}
+
 int
 main(void)
 {
@@ -369,5 +434,7 @@ main(void)
     RUN(test_what_the_kernel_does_not_take_is_lost_and_the_bytes_are_not);
     RUN(test_a_peer_that_has_gone_takes_no_descriptor);
     RUN(test_one_too_many_unclaimed_is_an_error_and_closed);
+    RUN(test_more_descriptors_than_one_at_a_time_close_the_link);
+    RUN(test_unclaimed_descriptors_are_few_and_end_with_the_link);
     return 0;
 }

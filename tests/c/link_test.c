@@ -310,71 +310,6 @@ test_sending_to_a_peer_that_has_gone_fails(void)
     CHECK_INT(live_blocks(), 0);
 }
 
-/* One byte, and with it count copies of a descriptor. */
-static void
-pass_descriptors(int fd, int count)
-{
-    enum { MOST = 200 };
-    union {
-        char bytes[CMSG_SPACE(MOST * sizeof(int))];
-        struct cmsghdr align;
-    } control = {{0}};
-    struct iovec span = {.iov_base = pattern, .iov_len = 1};
-    struct msghdr message = {
-        .msg_iov = &span,
-        .msg_iovlen = 1,
-        .msg_control = control.bytes,
-        .msg_controllen = CMSG_SPACE((size_t)count * sizeof(int)),
-    };
-    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
-    for (int i = 0; i < count; i++)
-        memcpy(CMSG_DATA(c) + (size_t)i * sizeof(int), &fd, sizeof fd);
-    CHECK_INT(sendmsg(fd, &message, 0), 1);
-}
-
-static void
-test_more_descriptors_than_one_at_a_time_close_the_link(void)
-{
-    for (int count = 2; count <= 200; count += 99) {
-        pn_link a, b;
-        bool full;
-        int before = open_descriptors();
-        connect_links(&a, &b);
-        pass_descriptors(a.fd, 1);
-        CHECK_INT(pn_link_receive(&b, &full), PN_OK);
-        pass_descriptors(a.fd, count);
-        CHECK_INT(pn_link_receive(&b, &full), PN_EPROTO);
-        pn_link_close(&a);
-        pn_link_close(&b);
-        CHECK_INT(open_descriptors(), before);
-        CHECK_INT(live_blocks(), 0);
-    }
-}
-
-static void
-test_unclaimed_descriptors_are_few_and_end_with_the_link(void)
-{
-    pn_link a, b;
-    bool full;
-    int before = open_descriptors();
-    connect_links(&a, &b);
-    for (int i = 0; i < PN_DESCRIPTORS_COME; i++) {
-        pass_descriptors(a.fd, 1);
-        CHECK_INT(pn_link_receive(&b, &full), PN_OK);
-    }
-    CHECK_INT(open_descriptors(), before + 2 + PN_DESCRIPTORS_COME);
-    pass_descriptors(a.fd, 1);
-    CHECK_INT(pn_link_receive(&b, &full), PN_EPROTO);
-    pn_link_hang_up(&b);
-    pn_link_close(&a);
-    CHECK_INT(open_descriptors(), before);
-    pn_link_close(&b);
-    CHECK_INT(live_blocks(), 0);
-}
-
 static void
 test_descriptor_is_taken_over_even_on_failure(void)
 {
@@ -451,6 +386,54 @@ test_hanging_up_ends_the_link_and_keeps_what_was_lent(void)
     CHECK_INT(live_blocks(), 0);
 }
 
+static void
+test_the_last_word_is_followed_by_the_end_of_file_one_way_only(void)
+{
+    static const pn_envelope last = {.kind = PN_SWITCH, .id = 2};
+    pn_link a, b;
+    uint64_t next = 1;
+    connect_links(&a, &b);
+    put(&a, PN_TELL, 1, 500000);
+    CHECK_INT(pn_link_finish(&a, &last), PN_MORE); /* something waits */
+    CHECK_INT(pn_link_flush(&a), PN_MORE);
+    while (pn_link_flush(&a) == PN_MORE)
+        CHECK_INT(receive_all(&b, &next), PN_MORE);
+    CHECK_INT(pn_link_finish(&a, &last), PN_OK);
+    CHECK_INT(receive_all(&b, &next), PN_ECLOSED);
+    CHECK_INT(next, 3);
+    next = 1;
+    put(&b, PN_TELL, 1, 1000);
+    CHECK_INT(pn_link_flush(&b), PN_OK);
+    CHECK_INT(receive_all(&a, &next), PN_MORE);
+    CHECK_INT(next, 2);
+    pn_link_close(&b);
+    CHECK_INT(receive_all(&a, &next), PN_ECLOSED);
+    CHECK_INT(pn_link_finish(&a, &last), -EPIPE);
+    pn_link_close(&a);
+    CHECK_INT(pn_link_finish(&a, &last), PN_ECLOSED);
+    CHECK_INT(live_blocks(), 0);
+}
+
+static void
+test_the_last_word_waits_for_room_in_the_kernel(void)
+{
+    static const pn_envelope last = {.kind = PN_SWITCH, .id = 2};
+    static uint8_t room[1 << 20];
+    pn_link a, b;
+    ssize_t sent, filled = 0;
+    connect_links(&a, &b);
+    while ((sent = send(a.fd, pattern, 4000, MSG_DONTWAIT)) > 0)
+        filled += sent;
+    CHECK_INT(pn_link_finish(&a, &last), PN_MORE);
+    while (filled > 0)
+        filled -= recv(b.fd, room, sizeof room, MSG_DONTWAIT);
+    CHECK_INT(filled, 0); /* nothing of it had left */
+    CHECK_INT(pn_link_finish(&a, &last), PN_OK);
+    pn_link_close(&a);
+    pn_link_close(&b);
+    CHECK_INT(live_blocks(), 0);
+}
+
 int
 main(void)
 {
@@ -463,11 +446,11 @@ main(void)
     RUN(test_bytes_without_credentials_make_nobody_known);
     RUN(test_end_of_file_comes_behind_the_last_bytes);
     RUN(test_sending_to_a_peer_that_has_gone_fails);
-    RUN(test_more_descriptors_than_one_at_a_time_close_the_link);
-    RUN(test_unclaimed_descriptors_are_few_and_end_with_the_link);
     RUN(test_descriptor_is_taken_over_even_on_failure);
     RUN(test_closed_link_moves_nothing);
     RUN(test_hanging_up_ends_the_link_and_keeps_what_was_lent);
     RUN(test_without_memory_the_bytes_stay_in_the_kernel);
+    RUN(test_the_last_word_is_followed_by_the_end_of_file_one_way_only);
+    RUN(test_the_last_word_waits_for_room_in_the_kernel);
     return 0;
 }

@@ -76,6 +76,23 @@ test_room_to_write_is_told_only_on_request(void)
 }
 
 static void
+test_a_muted_descriptor_tells_of_room_and_of_its_end_alone(void)
+{
+    fixture f;
+    set_up(&f, false);
+    CHECK_INT(write(f.fds[1], "x", 1), 1);
+    CHECK_INT(pn_poller_mute(&f.poller, f.fds[0], &owner), 0);
+    CHECK(!only_event(&f).readable && only_event(&f).writable);
+    CHECK_INT(pn_poller_change(&f.poller, f.fds[0], &owner, false), 0);
+    CHECK(only_event(&f).readable && !only_event(&f).writable);
+    CHECK_INT(pn_poller_mute(&f.poller, f.fds[0], &owner), 0);
+    CHECK_INT(close(f.fds[1]), 0);
+    f.fds[1] = -1;
+    CHECK(only_event(&f).readable);
+    tear_down(&f);
+}
+
+static void
 test_end_of_file_is_readable(void)
 {
     fixture f;
@@ -212,6 +229,7 @@ main(void)
 {
     RUN(test_bytes_make_it_readable_until_they_are_read);
     RUN(test_room_to_write_is_told_only_on_request);
+    RUN(test_a_muted_descriptor_tells_of_room_and_of_its_end_alone);
     RUN(test_end_of_file_is_readable);
     RUN(test_closing_of_a_pipes_other_end_is_readable);
     RUN(test_removed_descriptor_is_silent);
