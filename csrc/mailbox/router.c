@@ -3,9 +3,24 @@
 #include "base/alloc.h"
 #include "base/status.h"
 
+/* The other end of a talk. */
+static pn_route *
+other_end(const pn_talk *talk, const pn_route *route)
+{
+    return talk->ends[talk->ends[0] == route];
+}
+
+/* Free the route and its talks, which leave the other ends' maps. */
 static void
 free_route(pn_route *route)
 {
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while ((entry = pn_map_next(&route->peers, &cursor)) != NULL) {
+        pn_talk *talk = entry->value;
+        (void)pn_map_take(&other_end(talk, route)->peers, route->number);
+        pn_free(talk);
+    }
     pn_map_free(&route->peers);
     pn_free(route);
 }
@@ -48,14 +63,19 @@ pn_router_add(pn_router *router, uint64_t number, void *link)
 int
 pn_router_note_talk(pn_route *source, pn_route *target)
 {
-    if (source == target || pn_map_get(&source->peers, target->number) != NULL)
+    if (source == target || pn_router_talk(source, target) != NULL)
         return PN_OK;
-    int err = pn_map_put(&source->peers, target->number, target);
-    if (err < 0)
-        return err;
-    err = pn_map_put(&target->peers, source->number, source);
-    if (err < 0)
+    pn_talk *talk = pn_alloc(sizeof *talk);
+    if (talk == NULL)
+        return PN_ENOMEM;
+    *talk = (pn_talk){.ends = {source, target}};
+    int err = pn_map_put(&source->peers, target->number, talk);
+    if (err == PN_OK)
+        err = pn_map_put(&target->peers, source->number, talk);
+    if (err < 0) {
         (void)pn_map_take(&source->peers, target->number);
+        pn_free(talk);
+    }
     return err;
 }
 
@@ -63,15 +83,8 @@ void
 pn_router_remove(pn_router *router, uint64_t number)
 {
     pn_route *route = pn_map_take(&router->routes, number);
-    if (route == NULL)
-        return;
-    size_t cursor = 0;
-    const pn_map_entry *entry;
-    while ((entry = pn_map_next(&route->peers, &cursor)) != NULL) {
-        pn_route *peer = entry->value;
-        (void)pn_map_take(&peer->peers, number);
-    }
-    free_route(route);
+    if (route != NULL)
+        free_route(route);
 }
 
 bool
@@ -85,9 +98,10 @@ pn_router_check(const pn_router *router)
             return false;
         peers = 0;
         while ((peer = pn_map_next(&route->peers, &peers)) != NULL) {
-            const pn_route *other = pn_router_find(router, peer->key);
-            if (other != peer->value ||
-                pn_map_get(&other->peers, route->number) != route)
+            const pn_talk *talk = peer->value;
+            const pn_route *other = other_end(talk, route);
+            if (pn_router_find(router, peer->key) != other ||
+                pn_router_talk(other, route) != talk)
                 return false;
         }
     }

@@ -48,8 +48,11 @@ test_talking_is_mutual_and_ends_with_either(void)
     CHECK_INT(pn_router_note_talk(two, one), PN_OK);
     CHECK_INT(pn_router_note_talk(three, one), PN_OK);
     CHECK_INT(one->peers.count, 2);
-    CHECK(pn_map_get(&two->peers, 1) == one);
-    CHECK(pn_map_get(&two->peers, 3) == NULL);
+    pn_talk *talk = pn_router_talk(two, one);
+    CHECK(talk != NULL && pn_router_talk(one, two) == talk);
+    CHECK(talk->ends[0] == one && talk->ends[1] == two);
+    CHECK(pn_pair_may_meet(&talk->pair, 0));
+    CHECK(pn_router_talk(two, three) == NULL);
     pn_router_remove(&router, 1);
     CHECK_INT(two->peers.count, 0);
     CHECK_INT(three->peers.count, 0);
@@ -101,7 +104,7 @@ test_without_memory_nothing_changes(void)
         pn_router_free(&router);
         CHECK_INT(live_blocks(), 0);
     }
-    CHECK_INT(n - 1, 5); /* two routes, their table, two tables of peers */
+    CHECK_INT(n - 1, 6); /* two routes, their table, a talk, its two tables */
 }
 
 typedef struct {
