@@ -162,11 +162,12 @@ class RawLink:
 
 
 def link_descriptor() -> int:
-    """This process's end of its link: it alone asks for credentials."""
+    """This process's end of its link: its send buffer tells."""
     for name in os.listdir("/proc/self/fd"):
         try:
             with socket.socket(fileno=os.dup(int(name))) as copy:
-                if copy.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED):
+                size = copy.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+                if size == 2 * 80 * 1024:  # the kernel doubles what we ask
                     return int(name)
         except OSError:
             continue  # no socket, or that of the listing itself
