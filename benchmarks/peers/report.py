@@ -1,21 +1,55 @@
-"""Medians, spreads, tables and ratios of the runs of ask.py.
+"""Medians, spreads, tables and ratios of the runs of a question.
 
 A run is one measurement of one peer in one round: its keys are ``peer``,
 ``case``, ``cores``, ``round``, ``load`` and ``result`` (or ``error``). A
-row is the summary of all rounds.
+row is the summary of all rounds. A form says which figures of a case are
+shown, and by which one peers are compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-ASK = ("rate", "p50_us", "p90_us", "p99_us", "cpu_us")
-SPAWN = ("resolve_ms", "answer_ms", "first_ms", "ten_ms")
 SUBJECT = "pulsar_native"
 BASELINE = "pulsar"
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a case is shown: the figure that counts first, with its spread."""
+
+    figure: str
+    title: str
+    more: bool  # more is better
+    others: tuple[tuple[str, str], ...]  # (figure, title)
+    digits: int = 1
+
+
+ASK = Form(
+    "rate",
+    "asks/s",
+    True,
+    (
+        ("p50_us", "p50 us"),
+        ("p90_us", "p90 us"),
+        ("p99_us", "p99 us"),
+        ("cpu_us", "CPU us"),
+    ),
+    digits=0,
+)
+SPAWN = Form(
+    "answer_ms",
+    "answer ms",
+    False,
+    (("resolve_ms", "spawned"), ("first_ms", "first"), ("ten_ms", "ten")),
+)
+
+Forms = Callable[[str], Form]  # of a case
 
 
 def rows(runs: list[Row]) -> list[Row]:
@@ -31,13 +65,14 @@ def rows(runs: list[Row]) -> list[Row]:
 def summary(group: list[Row]) -> Row:
     """Median, least and greatest of every figure of one group of runs."""
     first = group[0]
-    keys = ASK if "rate" in first["result"] else SPAWN
     row: Row = {name: first[name] for name in ("case", "cores", "peer")}
     row["rounds"] = [run["round"] for run in group]
     row["load"] = median(run["load"] for run in group)
     row["versions"] = first["result"]["versions"]
     row["command"] = first["command"]
-    for key in keys:
+    for key, figure in first["result"].items():
+        if not isinstance(figure, (int, float)):
+            continue
         values = [round(run["result"][key], 3) for run in group]
         row[key] = {
             "median": median(values),
@@ -48,14 +83,13 @@ def summary(group: list[Row]) -> Row:
     return row
 
 
-def ratio(one: Row, other: Row) -> tuple[float, float, float]:
+def ratio(one: Row, other: Row, form: Form) -> tuple[float, float, float]:
     """How many times better *one* is: median, least and greatest round.
 
     Round by round, because the peers of a round met the same machine; of
     the medians alone where *other* is recorded or has not the same rounds.
     """
-    key = "rate" if "rate" in one else "answer_ms"
-    mine, theirs = one[key], other[key]
+    mine, theirs = one[form.figure], other[form.figure]
     by_round = dict(zip(other["rounds"], theirs["values"], strict=True))
     pairs = [
         (value, by_round[number])
@@ -64,7 +98,7 @@ def ratio(one: Row, other: Row) -> tuple[float, float, float]:
     ]
     if other.get("recorded") or not pairs:
         pairs = [(mine["median"], theirs["median"])]
-    each = [a / b if key == "rate" else b / a for a, b in pairs]
+    each = [a / b if form.more else b / a for a, b in pairs]
     return median(each), min(each), max(each)
 
 
@@ -73,56 +107,32 @@ def label(row: Row) -> str:
     return str(row["peer"]) + (" (recorded)" if row.get("recorded") else "")
 
 
-def table(group: list[Row]) -> list[str]:
+def table(group: list[Row], form: Form) -> list[str]:
     """The lines of the table of one case on one set of cores."""
+    names = {str(row["peer"]) for row in group}
     base = next((row for row in group if row["peer"] == BASELINE), None)
-    asks = "rate" in group[0]
-    lines = [ask_head() if asks else spawn_head()]
+    heads = " ".join(f"{title:>9}" for _, title in form.others)
+    times = f"x {BASELINE}" if BASELINE in names else ""
+    lines = [
+        f"{'peer':29} {form.title:>9} {'(min':>10} - {'max)':>9} {heads}"
+        f" {times:>8} load"
+    ]
     for row in group:
-        times = f"{ratio(row, base)[0]:7.2f}" if base else "      -"
-        line = ask_line(row) if asks else spawn_line(row)
-        lines.append(f"{line} {times} {row['load']:5.2f}")
+        share = f"{ratio(row, base, form)[0]:8.2f}" if base else 8 * " "
+        lines.append(f"{line(row, form)} {share} {row['load']:4.2f}")
     return lines
 
 
-def ask_head() -> str:
-    """The head of a table of asks."""
-    return (
-        f"{'peer':29} {'asks/s':>8} {'(min':>8} - {'max)':>7}"
-        f" {'p50 us':>8} {'p90 us':>8} {'p99 us':>8} {'CPU us':>7}"
-        f" {'x pulsar':>7} {'load':>4}"
+def line(row: Row, form: Form) -> str:
+    """One peer's figures: the first with its spread."""
+    first, digits = row[form.figure], form.digits
+    others = " ".join(
+        f"{row[key]['median']:9.1f}" if key in row else f"{'-':>9}"
+        for key, _ in form.others
     )
-
-
-def ask_line(row: Row) -> str:
-    """One peer's asks: rate with its spread, latencies, CPU time an ask."""
-    rate = row["rate"]
-    spread = f"({rate['min']:7.0f} - {rate['max']:6.0f})"
-    latency = " ".join(f"{row[key]['median']:8.1f}" for key in ASK[1:4])
     return (
-        f"{label(row):29} {rate['median']:8.0f} {spread} {latency}"
-        f" {row['cpu_us']['median']:7.1f}"
-    )
-
-
-def spawn_head() -> str:
-    """The head of a table of spawns."""
-    return (
-        f"{'peer':29} {'spawned':>8} {'answer':>8} {'(min':>8} -"
-        f" {'max)':>7} {'first':>8} {'ten':>8} {'x pulsar':>7}"
-        f" {'load':>4}   (times in ms)"
-    )
-
-
-def spawn_line(row: Row) -> str:
-    """One peer's spawns: resolved, first answer, coldest, ten at once."""
-    answer = row["answer_ms"]
-    spread = f"({answer['min']:7.1f} - {answer['max']:6.1f})"
-    return (
-        f"{label(row):29} {row['resolve_ms']['median']:8.1f}"
-        f" {answer['median']:8.1f} {spread}"
-        f" {row['first_ms']['median']:8.1f}"
-        f" {row['ten_ms']['median']:8.1f}"
+        f"{label(row):29} {first['median']:9.{digits}f}"
+        f" ({first['min']:9.{digits}f} - {first['max']:8.{digits}f}) {others}"
     )
 
 
@@ -134,20 +144,22 @@ def groups(summaries: list[Row]) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
-def ratios(summaries: list[Row]) -> list[Row]:
-    """The subject against every other peer, case by case."""
+def ratios(summaries: list[Row], forms: Forms) -> list[Row]:
+    """Every peer that is ours against all others, case by case."""
     found = []
     for (case, cores), group in groups(summaries).items():
-        mine = next((r for r in group if r["peer"] == SUBJECT), None)
-        if mine is None:
-            continue
-        for row in group:
-            if row is not mine:
-                middle, least, most = ratio(mine, row)
+        for mine in group:
+            if not str(mine["peer"]).startswith(SUBJECT):
+                continue
+            for row in group:
+                if str(row["peer"]).startswith(SUBJECT):
+                    continue
+                middle, least, most = ratio(mine, row, forms(case))
                 found.append(
                     {
                         "case": case,
                         "cores": cores,
+                        "peer": mine["peer"],
                         "against": label(row),
                         "ratio": middle,
                         "min": least,
@@ -155,6 +167,16 @@ def ratios(summaries: list[Row]) -> list[Row]:
                     }
                 )
     return found
+
+
+def ratio_lines(found: list[Row]) -> list[str]:
+    """The ratios as text."""
+    return [
+        f"{row['case']:12} {row['cores']:5} {row['peer']:24} / "
+        f"{row['against']:20} {row['ratio']:7.2f}"
+        f" ({row['min']:.2f} - {row['max']:.2f})"
+        for row in found
+    ]
 
 
 def versions(summaries: list[Row]) -> list[str]:
