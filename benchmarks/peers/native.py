@@ -1,4 +1,4 @@
-"""The package under test: process actors of pulsar_native.
+"""The package under test: actors of pulsar_native, of any kind.
 
 Every worker imports this module at its first ask, and ``spawn`` counts
 that, so it imports no more than it needs.
@@ -20,7 +20,7 @@ def add(request, a, b):
 
 
 def pin(actor, cores):
-    """Pin this actor's process to *cores*; answers its pid."""
+    """Pin this actor's thread to *cores*; answers its pid."""
     os.sched_setaffinity(0, cores)
     return os.getpid()
 
@@ -33,16 +33,17 @@ async def drive(actor, target, options, pids):
 
 
 async def asks(options):
-    """Ask a worker from the main process, or a worker from a worker."""
-    answerer = await pn.spawn(name="answerer")
-    pids = [os.getpid()]
-    pids.append(await pn.send(answerer, "run", pin, options["far"]))
+    """Ask a worker from the main actor, or a worker from a worker."""
+    kind = options.get("actors", "process")
+    answerer = await pn.spawn(name="answerer", kind=kind)
+    pids = {os.getpid()}
+    pids.add(await pn.send(answerer, "run", pin, options["far"]))
     if options["asker"] == "main":
         os.sched_setaffinity(0, options["near"])
-        return await drive(None, answerer, options, pids)
-    asker = await pn.spawn(name="asker")
-    pids.append(await pn.send(asker, "run", pin, options["near"]))
-    return await pn.send(asker, "run", drive, answerer, options, pids)
+        return await drive(None, answerer, options, list(pids))
+    asker = await pn.spawn(name="asker", kind=kind)
+    pids.add(await pn.send(asker, "run", pin, options["near"]))
+    return await pn.send(asker, "run", drive, answerer, options, list(pids))
 
 
 async def spawns(options):

@@ -1,4 +1,4 @@
-"""The peer pulsar 2.0.2: an arbiter and process actors, Python 3.6."""
+"""The peer pulsar 2.0.2: an arbiter and actors, Python 3.6."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ def add(request, a, b):
 
 
 def pin(actor, cores):
-    """Pin this actor's process to *cores*; answers its pid."""
+    """Pin this actor's thread to *cores*; answers its pid."""
     os.sched_setaffinity(0, cores)
     return os.getpid()
 
@@ -31,15 +31,16 @@ async def drive(actor, target, options, pids):
 
 async def asks(options):
     """Ask a worker from the arbiter, or a worker from a worker."""
-    answerer = await spawn(name="answerer")
-    pids = [os.getpid()]
-    pids.append(await send(answerer, "run", pin, options["far"]))
+    kind = options.get("actors", "process")
+    answerer = await spawn(name="answerer", concurrency=kind)
+    pids = {os.getpid()}
+    pids.add(await send(answerer, "run", pin, options["far"]))
     if options["asker"] == "main":
         os.sched_setaffinity(0, options["near"])
-        return await drive(None, answerer, options, pids)
-    asker = await spawn(name="asker")
-    pids.append(await send(asker, "run", pin, options["near"]))
-    return await send(asker, "run", drive, answerer, options, pids)
+        return await drive(None, answerer, options, list(pids))
+    asker = await spawn(name="asker", concurrency=kind)
+    pids.add(await send(asker, "run", pin, options["near"]))
+    return await send(asker, "run", drive, answerer, options, list(pids))
 
 
 async def spawns(options):
