@@ -15,20 +15,12 @@ asyncio.run(main())
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 from ._context import get_actor
 from ._native import Request
 from ._processes import Processes as _Processes
 from ._subprocesses import Subprocesses as _Subprocesses
 from .actor import Actor, is_actor
-from .arbiter import (
-    Arbiter,
-    arbiter,
-    shutdown,
-    use_actor,
-)
+from .arbiter import Arbiter, arbiter, shutdown
 from .commands import (
     AnyCommand,
     Command,
@@ -60,6 +52,7 @@ from .exceptions import (
 from .kinds import get_kind, register_kind
 from .messages import call, send, send_threadsafe, tell
 from .proxy import ActorProxy, get_proxy
+from .spawning import spawn
 from .utils.config import Config
 
 __version__ = "0.1.0"
@@ -110,26 +103,3 @@ __all__ = [
 
 register_kind("process", _Processes)
 register_kind("subprocess", _Subprocesses)
-
-
-def spawn(**params: Any) -> asyncio.Future[Any]:
-    """Start an actor; the future is its proxy, after its handshake.
-
-    *name*, 1 to 255 bytes of text, is unique among the arbiter's living
-    actors; *aid* may be chosen; hooks (``start``, ``stopping``,
-    ``periodic_task``, ``on_info``, ``on_params``) are a callable or a list of
-    them; names of settings set them; *extra* is a dict; the rest become
-    attributes of the actor: neither names that an Actor has, nor ``_...``.
-
-    In the arbiter's process the future has the attribute ``aid``. In another
-    actor the arbiter is asked, and the new actor belongs to the arbiter.
-
-    Raises at once: RuntimeError without a running loop, off its thread or
-    when the arbiter stops; NameTaken; ValueError or TypeError for a kind,
-    name, attribute or setting that cannot be (where the arbiter is asked, the
-    future fails with them). The future fails with ActorStartError if the
-    actor ends before its handshake, its ``start`` raises, or
-    ``spawn_timeout`` seconds pass; and with what pickling raised if a
-    parameter cannot be pickled.
-    """
-    return use_actor().spawn(**params)

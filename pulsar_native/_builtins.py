@@ -80,9 +80,17 @@ def notify(request: Request, info: dict[str, Any]) -> float:
 
 
 @_builtin()
-def spawn(request: Request, /, **params: Any) -> Any:
+def spawn(
+    request: Request, cls: Any = None, /, *args: Any, **params: Any
+) -> Any:
     """Spawn an actor; answer with its proxy after the handshake."""
-    return request.actor.spawn(**params)
+    return request.actor.spawn(cls, *args, **params)
+
+
+@_builtin(ack=False)
+def not_made(request: Request, error: bytes) -> None:
+    """Keep why the caller, whose end is near, could not be made."""
+    request.actor._not_made(request.caller, error)
 
 
 @_builtin()

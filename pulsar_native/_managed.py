@@ -9,10 +9,11 @@ import time
 import traceback
 from typing import Any
 
-from . import _context, _logging
+from . import _context, _logging, _pickling
+from ._making import Making
 from ._port import KIND_DOWN, KIND_NOTIFY, KIND_STOP, dump_down
 from ._selector import SpinningSelector
-from .actor import Actor, exit_code_of
+from .actor import Actor, ends_actor, exit_code_of
 from .consts import ACTOR_STATES
 from .exceptions import ActorDown
 from .proxy import ActorProxy
@@ -35,6 +36,7 @@ class ManagedActor(Actor):
         super().__init__(name, aid, number, cfg, age)
         self._arbiter = 0
         self._done: asyncio.Future[None] | None = None
+        self._making: Making | None = None
         self._down_reason = ""
         self._last_info: tuple[object, ...] | None = None
 
@@ -51,6 +53,7 @@ class ManagedActor(Actor):
     def _take_values(self, values: dict[str, Any]) -> None:
         """Those of its user: what the spawn was given."""
         self.cfg.params.update(values["params"])
+        self._making = values["making"]
         self.extra.update(values["extra"])
         for name, value in self.bind_events(values["hooks"]).items():
             setattr(self, name, value)
@@ -90,7 +93,30 @@ class ManagedActor(Actor):
         """Begin, within the loop."""
         self.mailbox.attach(self._loop)
         self._loop.set_default_executor(self.executor())
-        self._create_task(self._start())
+        # Before any message is looked at.
+        if self._make_instance():
+            self._create_task(self._start())
+
+    def _make_instance(self) -> bool:
+        """Make the object of the user's class, if there is to be one."""
+        making, self._making = self._making, None
+        if making is None:
+            return True
+        try:
+            self.instance = making.make()
+        except BaseException as error:
+            self._fail_making(making.label, error)
+            return False
+        return True
+
+    def _fail_making(self, label: str, error: BaseException) -> None:
+        """Let the spawn fail with the exception itself, if it can."""
+        self.mailbox.hold()  # who has asked already gets ActorDown
+        if not ends_actor(error):
+            words = _pickling.dumps_exception(error)
+            told = self.mailbox.tell("arbiter", "not_made", (words,), {})
+            told.add_done_callback(_ignore)
+        self._fail_start(f"{label}()", error)
 
     async def _start(self) -> None:
         self.state = ACTOR_STATES.STARTING
@@ -99,16 +125,16 @@ class ManagedActor(Actor):
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            self._fail_start(error)
+            self._fail_start("start hook", error)
             return
         if self.state != ACTOR_STATES.STARTING:
             return  # the hook has stopped it
         self.state = ACTOR_STATES.RUN
         self._tick()
 
-    def _fail_start(self, error: BaseException) -> None:
+    def _fail_start(self, what: str, error: BaseException) -> None:
         """The last words tell why; the arbiter fails the spawn with them."""
-        self._down_reason = f"start hook raised {_describe_fully(error)}"
+        self._down_reason = f"{what} raised {_describe_fully(error)}"
         self.stop(exit_code=exit_code_of(error))
 
     def _fail_spec(self, error: BaseException) -> None:
@@ -174,8 +200,11 @@ def _close_server(server: Any) -> None:
 
 
 def _describe(error: BaseException) -> str:
-    text = str(error)
     name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:
+        text = "<exception str() failed>"
     return f"{name}: {text}" if text else name
 
 

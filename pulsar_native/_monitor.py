@@ -28,6 +28,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
     __slots__ = (
         "_arbiter",
         "_exit",
+        "_failure",
         "_future",
         "_link_lost",
         "_reason",
@@ -57,6 +58,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         self._arbiter = arbiter
         self._future: asyncio.Future[ActorProxyMonitor] | None = None
         self._exit: Exit | None = None
+        self._failure: bytes | None = None  # of its constructor
         self._link_lost: str | None = None
         self._reason: tuple[str, int | None] | None = None
         self._started = False

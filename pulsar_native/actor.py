@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
+from ._making import Making, sort_out
 from ._native import Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port, load_down
 from ._system import system_info
@@ -28,9 +29,7 @@ from .exceptions import ActorDown, HaltServer
 from .proxy import ActorProxy, get_proxy, number_of
 from .utils.config import Config
 
-__all__ = ["ACTOR_EVENTS", "Actor", "is_actor"]
-
-ACTOR_EVENTS = ("start", "stopping", "periodic_task", "on_info", "on_params")
+__all__ = ["Actor", "is_actor"]
 
 _KEPT_ENDS = 1000  # ends of actors that are remembered
 
@@ -65,6 +64,7 @@ class Actor(EventHandler):
         self.servers: dict[str, Any] = {}
         self.stopping_waiters: list[Awaitable[Any]] = []
         self.monitor: ActorProxy | None = None
+        self.instance: Any = None
         self.stream = sys.stderr
         self.logger = logging.getLogger(f"pulsar_native.{name}")
         self.pid = os.getpid()
@@ -227,6 +227,11 @@ class Actor(EventHandler):
     def _fatal(self, error: BaseException) -> None:
         """A command, hook or task raised what ends an actor."""
 
+    def _not_made(self, caller: ActorProxy, error: bytes) -> None:
+        self.logger.warning(
+            "%r could not be made, and %r does not manage it", caller, self
+        )
+
     def _notified(
         self, caller: ActorProxy, info: dict[str, Any], now: float
     ) -> None:
@@ -236,9 +241,16 @@ class Actor(EventHandler):
 
     # --- life ---
 
-    def spawn(self, **params: Any) -> asyncio.Future[ActorProxy]:
+    def spawn(
+        self, cls: type | Making | None = None, /, *args: Any, **params: Any
+    ) -> asyncio.Future[Any]:
         """As the function ``spawn``, from this actor."""
-        return self.mailbox.send("arbiter", "spawn", (), params)
+        return self._spawn(*sort_out(cls, args, params))
+
+    def _spawn(
+        self, making: Making | None, options: dict[str, Any]
+    ) -> asyncio.Future[Any]:
+        return self.mailbox.send("arbiter", "spawn", (making,), options)
 
     def stop(
         self, exc: BaseException | None = None, exit_code: int | None = None
@@ -514,6 +526,12 @@ class _ContextExecutor(ThreadPoolExecutor):
 def is_actor(obj: object) -> bool:
     """Whether it is an actor itself, not a proxy."""
     return isinstance(obj, Actor)
+
+
+def ends_actor(error: BaseException) -> bool:
+    """Whether what leaves a command ends its actor, and goes to nobody."""
+    passed_on = Exception | asyncio.CancelledError | GeneratorExit
+    return not isinstance(error, passed_on)
 
 
 def exit_code_of(exc: BaseException) -> int:

@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "ACTOR_ACTION_TIMEOUT",
+    "ACTOR_EVENTS",
     "ACTOR_STATES",
     "MONITOR_TASK_PERIOD",
     "ActorStates",
@@ -36,6 +37,9 @@ class ActorStates:
 
 
 ACTOR_STATES = ActorStates()
+
+# Names of the hooks that spawn takes.
+ACTOR_EVENTS = ("start", "stopping", "periodic_task", "on_info", "on_params")
 
 # Seconds from the request to stop to SIGKILL.
 ACTOR_ACTION_TIMEOUT = 5.0

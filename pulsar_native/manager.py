@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from . import _logging
+from . import _logging, _pickling
+from ._making import Making
 from ._monitor import ActorProxyMonitor
 from ._port import (
     KIND_DOWN,
@@ -24,9 +25,9 @@ from ._port import (
     dump_down,
     load_down,
 )
-from .actor import ACTOR_EVENTS, Actor
+from .actor import Actor
 from .commands import latest_serial
-from .consts import ACTOR_ACTION_TIMEOUT, ACTOR_STATES
+from .consts import ACTOR_ACTION_TIMEOUT, ACTOR_EVENTS, ACTOR_STATES
 from .exceptions import ActorDown, ActorStartError, NameTaken
 from .kinds import Exit, Kind, chosen_kind, get_kind
 from .proxy import ActorProxy, aid_of, new_number
@@ -37,8 +38,8 @@ __all__ = ["Manager", "check_attributes"]
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
 # Attributes that every actor sets on itself.
 _OWN = frozenset(
-    {"age", "exit_code", "logger", "mailbox", "monitor", "number", "pid"}
-    | {"servers", "state", "stopping_waiters", "stream", "tid"}
+    {"age", "exit_code", "instance", "logger", "mailbox", "monitor", "number"}
+    | {"pid", "servers", "state", "stopping_waiters", "stream", "tid"}
 )
 _ages = itertools.count(2)  # the arbiter is 1
 
@@ -69,17 +70,19 @@ class Manager(Actor):
 
     # --- spawn ---
 
-    def spawn(self, **params: Any) -> asyncio.Future[ActorProxy]:
-        """As the function ``spawn``."""
+    def _spawn(
+        self, making: Making | None, options: dict[str, Any]
+    ) -> asyncio.Future[Any]:
         if self.tid != threading.get_ident():
             raise RuntimeError(
                 "not on the thread of the actor's loop: use send_threadsafe"
             )
-        asked = self._spawn_params(params)
+        asked = self._spawn_params(options)
+        asked["making"] = making
         future = self._loop.create_future()
         future.aid = asked["aid"]  # type: ignore[attr-defined]
         try:
-            self._context.copy().run(self._spawn, asked, future)
+            self._context.copy().run(self._begin_spawn, asked, future)
         except Exception as error:
             future.set_exception(error)
         return future
@@ -128,14 +131,14 @@ class Manager(Actor):
         if name in self._port.names:
             raise NameTaken(f"a living actor is called {name!r} already")
 
-    def _spawn(
+    def _begin_spawn(
         self, asked: dict[str, Any], future: asyncio.Future[Any]
     ) -> None:
         child = ActorProxyMonitor(
             self, asked["aid"], asked["name"], asked["number"], asked["cfg"]
         )
         kind = self.kind_of(child)
-        spec = kind.dump(*self._spec_of(child, asked["params"]))
+        spec = kind.dump(*self._spec_of(child, asked))
         child._future = future
         future.add_done_callback(
             functools.partial(self._spawn_cancelled, child)
@@ -157,10 +160,10 @@ class Manager(Actor):
         )
 
     def _spec_of(
-        self, child: ActorProxyMonitor, params: dict[str, Any]
+        self, child: ActorProxyMonitor, asked: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the actor must know: plain facts, and its user's values."""
-        rest = dict(params)
+        rest = dict(asked["params"])
         extra = rest.pop("extra", {})
         facts = {
             "name": child.name,
@@ -170,7 +173,12 @@ class Manager(Actor):
             "age": next(_ages),
             "settings": child.cfg.settings,
         }
-        values = {"hooks": rest, "params": child.cfg.params, "extra": extra}
+        values = {
+            "hooks": rest,
+            "params": child.cfg.params,
+            "extra": extra,
+            "making": asked["making"],
+        }
         return facts, values
 
     def _enlist(self, child: ActorProxyMonitor, unique: bool) -> None:
@@ -313,6 +321,9 @@ class Manager(Actor):
         child._future = None
         if future is None or future.done():
             return
+        if child._failure is not None:
+            future.set_exception(_pickling.loads_exception(child._failure))
+            return
         first, _, traceback = reason.partition("\n")
         output = child.carrier.output() if child.carrier else ""
         future.set_exception(
@@ -361,6 +372,13 @@ class Manager(Actor):
             _logging.handle_record(pickle.loads(payload))
         except Exception:
             self.logger.exception("a shipped log record is of no use")
+
+    def _not_made(self, caller: ActorProxy, error: bytes) -> None:
+        child = self._children.get(caller.number)
+        if child is None:
+            super()._not_made(caller, error)
+        else:
+            child._failure = error
 
     def _notified(
         self, caller: ActorProxy, info: dict[str, Any], now: float

@@ -30,7 +30,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from . import _context, spawn
+from . import _context
 from ._leftovers import (
     TIMEOUT,
     Leftover,
@@ -39,7 +39,7 @@ from ._leftovers import (
     end_all,
     run_in,
 )
-from .arbiter import Arbiter
+from .arbiter import Arbiter, use_actor
 from .proxy import ActorProxy
 
 __all__ = [
@@ -86,13 +86,15 @@ class Actors:
         """The actors that ``spawn`` has started, the oldest first."""
         return list(self._spawned.values())
 
-    def spawn(self, **params: Any) -> asyncio.Future[Any]:
-        """``pulsar_native.spawn(**params)`` in the running loop.
+    def spawn(
+        self, cls: type | None = None, /, *args: Any, **params: Any
+    ) -> asyncio.Future[Any]:
+        """``pulsar_native.spawn`` in the running loop.
 
         The actor is stopped when its loop ends or the test does, whichever
         comes first. Gives and raises what that function does.
         """
-        future = spawn(**params)
+        future = use_actor().spawn(cls, *args, **params)
         future.add_done_callback(self._record)
         loop = asyncio.get_running_loop()
         if loop not in self._loops:

@@ -95,3 +95,31 @@ class Deaf(Counter):
     """Has one command less."""
 
     add = None  # type: ignore[assignment]
+
+
+class Locked(Exception):
+    """Holds what cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__("locked", threading.Lock())
+
+
+class Fails:
+    """Its constructor raises what it is told to."""
+
+    def __init__(self, kind: type[BaseException], *args: Any) -> None:
+        raise kind(*args)
+
+
+class Careful:
+    """Looks at where it is made."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        actor = pn.get_actor()
+        assert actor is not None and actor.instance is None
+        self.args = args
+        self.kwargs = kwargs
+        self.actor_name = actor.name
+        self.pid = os.getpid()
+        self.loop = asyncio.get_running_loop()
+        self.pong = pn.send("arbiter", "ping")
