@@ -1,0 +1,86 @@
+"""Functions as commands."""
+
+from collections.abc import AsyncIterator
+from typing import assert_type
+
+import pulsar_native as pn
+
+
+@pn.command()
+def add(request: pn.Request, a: int, b: int = 0) -> int:
+    return a + b
+
+
+@pn.command(name="greet", thread=True)
+def say_hello(request: pn.Request, *, name: str) -> str:
+    return f"hello, {name}"
+
+
+@pn.command()
+async def later(request: pn.Request, *parts: str) -> list[str]:
+    return list(parts)
+
+
+@pn.command(ack=False)
+def forget(request: pn.Request, key: str) -> int:
+    return len(key)
+
+
+@pn.command()
+async def rows(request: pn.Request, count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"row"
+
+
+@pn.command()  # E: "Callable[[], int]"
+def no_request() -> int:
+    return 1
+
+
+@pn.command  # E: No overload variant of "command"
+def no_parentheses(request: pn.Request) -> int:
+    return 1
+
+
+@pn.command(nmae="x")  # E: keyword argument "nmae" # E: Untyped decorator
+def misspelt(request: pn.Request) -> int:
+    return 1
+
+
+async def sending(worker: pn.ActorProxy) -> None:
+    assert_type(await pn.send(worker, add, 1), int)
+    assert_type(await pn.send(worker, add, 1, b=2), int)
+    assert_type(await pn.send(worker, say_hello, name="you"), str)
+    assert_type(await pn.send(worker, later, "a", "b"), list[str])
+    assert_type(await pn.send(worker, forget, "key"), None)
+    assert_type(await pn.tell(worker, add, 1, 2), None)
+    assert_type(pn.send_threadsafe(worker, later).result(), list[str])
+
+
+async def sending_wrongly(worker: pn.ActorProxy) -> None:
+    pn.send(worker, add)  # E: No overload variant of "send"
+    pn.send(worker, add, "1")  # E: No overload variant of "send"
+    pn.send(worker, add, 1, c=2)  # E: keyword argument "c" for "send"
+    pn.send(worker, say_hello, "you")  # E: No overload variant of "send"
+    pn.send(worker, later, 1)  # E: No overload variant of "send"
+    pn.send(worker, rows, 1)  # E: No overload variant of "send"
+    pn.send(worker, len, "x")  # E: No overload variant of "send"
+    pn.tell(worker, add, "1")  # E: No overload variant of "tell"
+    pn.tell(worker, rows, 1)  # E: No overload variant of "tell"
+    pn.send_threadsafe(worker, add)  # E: No overload variant of
+    result: str = await pn.send(worker, add, 1)  # E: No overload variant
+
+
+async def other_targets(worker: pn.ActorProxy, actor: pn.Actor) -> None:
+    whatever: bool = await pn.send(worker, "add", "any", thing=1)
+    same: bool = await pn.send("worker", "add")
+    assert_type(await pn.send(actor, add, 1), int)
+    assert_type(await pn.send("arbiter", add, 1), int)
+    pn.send(3, "add")  # E: No overload variant of "send"
+    pn.send(None, add, 1)  # E: No overload variant of "send"
+
+
+def calling_it_here(request: pn.Request) -> None:
+    assert_type(add.name, str)
+    assert_type(rows(request, (3,)), AsyncIterator[bytes])
+    add(1, 2)  # E: Argument 1 to "__call__" # E: Argument 2 to "__call__"
