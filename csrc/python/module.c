@@ -6,6 +6,7 @@
 #include "python/frame.h"
 #include "python/frameparser.h"
 #include "python/mailbox_type.h"
+#include "python/plain.h"
 #include "python/proxy.h"
 #include "python/replier.h"
 #include "python/request.h"
@@ -54,6 +55,7 @@ static const add_type types[] = {
     pn_add_frameparser,
     pn_add_websocket,
     pn_add_down,
+    pn_add_plain,
     NULL,
 };
 

@@ -1,5 +1,7 @@
 #include "python/payload.h"
 
+#include "python/plain.h"
+
 #include <stdbool.h>
 
 /* Deeper or longer values are left to dumps, which looks at each object. */
@@ -91,7 +93,11 @@ int
 pn_payload_dump(pn_state *state, PyObject *dumps, PyObject *value, pn_ref *out)
 {
     PyObject *bytes;
-    if (is_plain(value, PLAIN_DEPTH)) {
+    uint8_t plain[PN_PLAIN_SIZE];
+    size_t size = pn_plain_dump(value, plain);
+    if (size > 0) {
+        bytes = PyBytes_FromStringAndSize((char *)plain, (Py_ssize_t)size);
+    } else if (is_plain(value, PLAIN_DEPTH)) {
         PyObject *args[] = {value, state->protocol};
         bytes = PyObject_Vectorcall(state->pickle_dumps, args, 2, NULL);
     } else {
@@ -127,6 +133,8 @@ PyObject *
 pn_payload_load(pn_state *state, PyObject *loads, const uint8_t *bytes,
                 size_t size)
 {
+    if (pn_plain_is(bytes, size))
+        return pn_plain_load(bytes, size);
     Py_ssize_t length = (Py_ssize_t)size;
     bool copy = size <= COPY_LIMIT;
     PyObject *data =
