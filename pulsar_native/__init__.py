@@ -16,8 +16,9 @@ asyncio.run(main())
 from __future__ import annotations
 
 from ._context import get_actor
-from ._native import Request
+from ._native import Request, current_request
 from ._processes import Processes as _Processes
+from ._scope import deadline
 from ._subprocesses import Subprocesses as _Subprocesses
 from .actor import Actor, is_actor
 from .arbiter import Arbiter, arbiter, shutdown
@@ -35,8 +36,10 @@ from .exceptions import (
     ActorDown,
     ActorNotFound,
     ActorStartError,
+    AskTimeout,
     CommandError,
     CommandNotFound,
+    DeadlockError,
     ForkedError,
     ForkServerError,
     HaltServer,
@@ -66,10 +69,12 @@ __all__ = [
     "ActorStartError",
     "AnyCommand",
     "Arbiter",
+    "AskTimeout",
     "Command",
     "CommandError",
     "CommandNotFound",
     "Config",
+    "DeadlockError",
     "ForkServerError",
     "ForkedError",
     "HaltServer",
@@ -88,6 +93,8 @@ __all__ = [
     "arbiter",
     "call",
     "command",
+    "current_request",
+    "deadline",
     "get_actor",
     "get_command",
     "get_kind",

@@ -75,8 +75,8 @@ def get_actor() -> Actor | None:
     """
     # Set where an actor's commands, hooks and tasks run, and where somebody
     # has sent already.
-    mailbox = current.get()
-    actor: Actor | None = None if mailbox is None else mailbox.actor
+    cell = current.get()
+    actor: Actor | None = None if cell is None else cell.actor
     loop = running_loop()
     if actor is not None and (loop is None or actor._loop is loop):
         return actor

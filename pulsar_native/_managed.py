@@ -83,7 +83,7 @@ class ManagedActor(Actor):
         self.stop(error)
 
     def _cancel_commands(self) -> None:
-        self.mailbox.ending = True
+        self.mailbox.main.ending = True
         for task in list(self.mailbox.tasks):
             task.cancel()
 
@@ -103,7 +103,7 @@ class ManagedActor(Actor):
         if making is None:
             return True
         try:
-            self.instance = making.make()
+            self._embody(making.make())
         except BaseException as error:
             self._fail_making(making.label, error)
             return False

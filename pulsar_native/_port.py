@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import _pickling, commands
 from ._builtins import table
+from ._future import AskFuture
 from ._native import dump_down, load_down
 from .exceptions import (
     ActorDown,
     ActorNotFound,
+    AskTimeout,
     CommandNotFound,
+    DeadlockError,
     MailboxFull,
     MessageTooBig,
     PulsarException,
@@ -24,7 +27,7 @@ from .exceptions import (
 from .proxy import ActorProxy, aid_of
 
 if TYPE_CHECKING:
-    from ._native import Mailbox, Request
+    from ._native import Cell, Mailbox, Request
     from .actor import Actor
 
 __all__ = [
@@ -62,6 +65,7 @@ class Port:
         self.dumps = _pickling.dumps
         self.loads = _pickling.loads
         self.dump_error = _pickling.dumps_exception
+        self.future = AskFuture
         self.table = table
         self.names: dict[str, int] = {}
 
@@ -94,6 +98,15 @@ class Port:
             return MessageTooBig(
                 f"the message is larger than the receiver takes: {text}; "
                 f"see the setting message_bytes"
+            )
+        if condition == "deadline":
+            return AskTimeout(
+                f"{self.proxy(source)!r} has not answered before the deadline"
+            )
+        if condition == "deadlock":
+            return DeadlockError(
+                f"{self.proxy(source)!r} waits for this very ask, and may "
+                "not begin another meanwhile; see the setting max_inflight"
             )
         return PulsarException(f"{condition}: {text}")
 
@@ -152,13 +165,17 @@ class Port:
         """The link to actor *number* has ended."""
         self._actor._lost(number, status, text)
 
-    def fatal(self, error: BaseException) -> None:
+    def fatal(self, cell: Cell, error: BaseException) -> None:
         """A command raised what ends its actor."""
-        self._actor._fatal(error)
+        cell.actor._fatal(error)
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, cell: Cell, error: BaseException) -> None:
         """A command that nobody waits for has failed."""
-        self._actor.logger.error("a command failed", exc_info=error)
+        cell.actor.logger.error("a command failed", exc_info=error)
+
+    def actor(self, cell: Cell) -> Actor:
+        """The actor of a cell, which nobody has asked for before."""
+        return self._actor._actor_of(cell)
 
     def resolve(self, target: Any) -> tuple[int, str | None]:
         """The number of a target that is no proxy of this process."""

@@ -18,8 +18,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
+from ._command import methods_of
 from ._making import Making, sort_out
-from ._native import Mailbox, current
+from ._native import Cell, Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port, load_down
 from ._system import system_info
 from .commands import AnyCommand
@@ -93,7 +94,7 @@ class Actor(EventHandler):
         )
         # Of its own: nothing of whoever happened to use actors first.
         self._context = Context()
-        self._context.run(current.set, self.mailbox)
+        self._context.run(current.set, self.mailbox.main)
 
     def __repr__(self) -> str:
         return f"{self.name}.{self.aid}"
@@ -183,6 +184,13 @@ class Actor(EventHandler):
             )
         return number_of(proxy), None
 
+    def _embody(self, instance: Any) -> None:
+        """Be the actor of this object, whose methods are its commands."""
+        self.instance = instance
+        cell = self.mailbox.main
+        cell.instance = instance
+        cell.methods = dict(methods_of(type(instance)))
+
     def _receive_peer(self, number: int, payload: bytes) -> None:
         aid, _, name = payload.decode().partition("\0")
         self._known[number] = ActorProxy(aid, name, number)
@@ -218,6 +226,10 @@ class Actor(EventHandler):
             self._ended.move_to_end(key)
         while len(self._ended) > 2 * _KEPT_ENDS:
             self._ended.popitem(last=False)
+
+    def _actor_of(self, cell: Cell) -> Actor:
+        """The actor of another cell of this node."""
+        raise LookupError(f"{self!r} has no actor {cell.number}")
 
     @abstractmethod
     def _lost(self, number: int, status: int, text: str) -> None:
@@ -515,9 +527,9 @@ class _ContextExecutor(ThreadPoolExecutor):
     def submit(
         self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
     ) -> Future[T]:
-        mailbox = self._actor_context.get(current)
+        cell = self._actor_context.get(current)
         context = copy_context()
-        context.run(current.set, mailbox)
+        context.run(current.set, cell)
         return super().submit(
             functools.partial(context.run, fn), *args, **kwargs
         )

@@ -142,6 +142,19 @@ class ActorStartError(PulsarException):
         return text
 
 
+class AskTimeout(PulsarException, TimeoutError):
+    """An ask was not answered before its deadline.
+
+    The target drops it if it has not begun; a coroutine that runs for it is
+    cancelled.
+    """
+
+
+class DeadlockError(PulsarException):
+    """An ask to an actor that waits for this very ask, and that may not begin
+    another one meanwhile."""
+
+
 class MailboxFull(PulsarException):
     """Too much waits already on its way to the target; nothing was sent."""
 

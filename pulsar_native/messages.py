@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from ._context import get_actor, owner
-from ._native import BaseCommand, current_mailbox
+from ._native import BaseCommand, current_cell
 from .actor import Actor
 from .arbiter import latest_of_main, use_actor
 from .commands import Command, Method
@@ -54,19 +54,19 @@ def send(
     function or of a method. The message leaves whether or not the future is
     awaited. A command without a reply gives None as soon as it is accepted.
 
-    Cancelling the future, or a timeout around it, ends the waiting; the
-    command runs on.
+    Cancelling the future, or a timeout around it, ends the waiting; a command
+    that has not begun is dropped, the coroutine of one that runs is
+    cancelled, and what it asked in its turn; a plain function runs on.
 
     The future fails with what the command raised, ActorDown if the target
-    ends before it replies, ActorNotFound, CommandNotFound, MailboxFull,
-    MessageTooBig, or with what pickling raised. Raises RuntimeError off the
+    ends before it replies, AskTimeout at the ``deadline`` around the call,
+    ActorNotFound, CommandNotFound, MailboxFull, MessageTooBig, or with what
+    pickling raised. Raises RuntimeError off the
     loop's thread, TypeError for a target or command of another type,
     ForkedError for a proxy from before a fork.
     """
-    mailbox = current_mailbox()
-    if mailbox is None:
-        mailbox = use_actor().mailbox
-    return mailbox.send(target, command, args, kwargs)
+    cell = current_cell() or use_actor().mailbox
+    return cell.send(target, command, args, kwargs)
 
 
 @overload
@@ -98,7 +98,8 @@ def tell(
     raises, as ``send`` does for what is known at the sender. What the command
     raises is logged by the target.
     """
-    return use_actor().mailbox.tell(target, command, args, kwargs)
+    cell = current_cell() or use_actor().mailbox
+    return cell.tell(target, command, args, kwargs)
 
 
 @overload

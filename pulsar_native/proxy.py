@@ -17,15 +17,27 @@ else:
 
     T_co = TypeVar("T_co", covariant=True)
 
-__all__ = ["ActorProxy", "aid_of", "get_proxy", "new_number", "number_of"]
+__all__ = [
+    "ActorProxy",
+    "aid_of",
+    "get_proxy",
+    "new_number",
+    "node_of",
+    "number_of",
+]
 
 # In a child forked by somebody else the proxies made before are of no use.
 os.register_at_fork(after_in_child=new_generation)
 
 
 def new_number() -> int:
-    """A number for a new actor: 63 random bits, never 0."""
-    return (int.from_bytes(os.urandom(8), "little") >> 1) or 1
+    """A number for a new node: 36 random bits, never 0."""
+    return (int.from_bytes(os.urandom(8), "little") >> 28) or 1
+
+
+def node_of(number: int) -> int:
+    """The number of the node in which an actor lives: its low 36 bits."""
+    return number & (1 << 36) - 1
 
 
 def aid_of(number: int) -> str:

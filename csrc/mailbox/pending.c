@@ -40,8 +40,8 @@ new_waiter(pn_pending *pending)
 }
 
 int
-pn_pending_add(pn_pending *pending, uint64_t target, void *object,
-               uint64_t *id)
+pn_pending_add(pn_pending *pending, uint64_t source, uint64_t target,
+               void *object, uint64_t *id)
 {
     pn_waiter *waiter = new_waiter(pending);
     if (waiter == NULL)
@@ -49,6 +49,7 @@ pn_pending_add(pn_pending *pending, uint64_t target, void *object,
     *waiter = (pn_waiter){
         .object = object,
         .id = pending->last_id + 1,
+        .source = source,
         .target = target,
     };
     int err = pn_map_put(&pending->waiters, waiter->id, waiter);

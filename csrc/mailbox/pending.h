@@ -11,6 +11,7 @@ typedef struct pn_waiter {
     struct pn_waiter *next; /* in a list that was taken, or in the free list */
     void *object;           /* the binding's future; owned by the entry */
     uint64_t id;
+    uint64_t source; /* the actor that asked */
     uint64_t target;
 } pn_waiter;
 
@@ -26,10 +27,11 @@ void pn_pending_init(pn_pending *pending, uint64_t first_id);
 /* Free the table. Every waiter must have been taken. */
 void pn_pending_free(pn_pending *pending);
 
-/* Owe a reply from target to object: the reference passes to the table, and
- * *id is what the ask carries. PN_ENOMEM leaves it with the caller. */
-int pn_pending_add(pn_pending *pending, uint64_t target, void *object,
-                   uint64_t *id);
+/* Owe a reply from target to source, for object: the reference passes to the
+ * table, and *id is what the ask carries. PN_ENOMEM leaves it with the caller.
+ */
+int pn_pending_add(pn_pending *pending, uint64_t source, uint64_t target,
+                   void *object, uint64_t *id);
 
 /* The object waiting for id, which passes to the caller; NULL if none. */
 void *pn_pending_take(pn_pending *pending, uint64_t id);

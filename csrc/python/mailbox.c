@@ -1,5 +1,5 @@
 /* The life of a Mailbox: made, attached to a loop, closed. */
-#include "python/mailbox.h"
+#include "python/cell.h"
 
 #include "base/alloc.h"
 #include "base/status.h"
@@ -12,10 +12,10 @@
 
 /* Attributes of the port object, in the order of pn_port. */
 static const char *const port_names[] = {
-    "dumps",   "loads",   "dump_error", "load_error", "start_task",
-    "defer",   "control", "lost",       "fatal",      "failed",
-    "resolve", "explain", "define",     "introduce",  "proxy",
-    "table",   "names",
+    "dumps",      "loads",   "dump_error", "load_error", "future",
+    "start_task", "defer",   "control",    "lost",       "fatal",
+    "failed",     "resolve", "explain",    "define",     "introduce",
+    "proxy",      "actor",   "table",      "names",
 };
 
 #define PORT_SIZE (sizeof port_names / sizeof *port_names)
@@ -38,39 +38,17 @@ read_port(MailboxObject *self, PyObject *port)
     return -1;
 }
 
-/* The peer that stands for the actor itself. */
-static int
-add_self(MailboxObject *self)
-{
-    pn_peer *peer = pn_alloc_zeroed(1, sizeof *peer);
-    if (peer == NULL)
-        return PN_ENOMEM;
-    peer->link.fd = -1;
-    peer->local = true;
-    peer->greeted = true;
-    peer->number = self->number;
-    pn_inbox_init(&peer->link.in, self->limits.message_bytes);
-    pn_outbox_init(&peer->link.out, self->limits.outbox_messages,
-                   self->limits.outbox_bytes);
-    int err = pn_map_put(&self->peers, self->number, peer);
-    if (err < 0)
-        pn_free(peer);
-    else
-        self->self = peer;
-    return err;
-}
-
 static int
 init_engine(MailboxObject *self)
 {
     uint64_t first_id;
-    self->poller.fd = -1;
     self->thread = PyThread_get_thread_ident();
     /* Ids of different processes differ in practice, for the logs' sake. */
     if (getrandom(&first_id, sizeof first_id, 0) < 0)
         return -errno;
     pn_pending_init(&self->pending, (first_id >> 16 << 8) + 1);
-    return add_self(self);
+    self->box = pn_box_new(self->number);
+    return self->box == NULL ? PN_ENOMEM : PN_OK;
 }
 
 static PyObject *
@@ -92,29 +70,30 @@ mailbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                      (Py_ssize_t *)&limits.outbox_messages,
                                      (Py_ssize_t *)&limits.outbox_bytes))
         return NULL;
-    if (number == 0) {
-        PyErr_SetString(PyExc_ValueError, "number 0 is nobody");
-        return NULL;
-    }
+    if (number == 0 || number != pn_node_of(number))
+        return PyErr_Format(PyExc_ValueError,
+                            "%llu is no number of a node: 1 to 2**%d - 1",
+                            number, PN_NODE_BITS);
     if (pn_mailbox_check_limits(&limits) < 0)
         return NULL;
     MailboxObject *self = (MailboxObject *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
     self->poller.fd = -1;
+    self->timer = -1;
     self->number = number;
     self->limits = limits;
-    self->actor = Py_NewRef(actor);
     self->state = pn_state_of(type);
-    self->tasks = PySet_New(NULL);
     self->slow = PySet_New(NULL);
-    if (self->state == NULL || self->tasks == NULL || self->slow == NULL ||
-        read_port(self, port) < 0)
+    if (self->state == NULL || self->slow == NULL || read_port(self, port) < 0)
         goto fail;
     int err = init_engine(self);
     if (err == 0)
+        self->main = pn_cell_new(self, number, actor);
+    if (self->main != NULL)
         return (PyObject *)self;
-    (void)pn_raise_status(self->state, err);
+    if (err < 0)
+        (void)pn_raise_status(self->state, err);
 fail:
     Py_DECREF(self);
     return NULL;
@@ -126,13 +105,11 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     MailboxObject *self = (MailboxObject *)op;
     PyObject **port = (PyObject **)&self->port;
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->actor);
+    Py_VISIT(self->main);
     Py_VISIT(self->loop);
-    Py_VISIT(self->create_future);
     Py_VISIT(self->call_soon);
     Py_VISIT(self->end_turn);
     Py_VISIT(self->context);
-    Py_VISIT(self->tasks);
     Py_VISIT(self->slow);
     for (size_t i = 0; i < PORT_SIZE; i++)
         Py_VISIT(port[i]);
@@ -140,7 +117,23 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     const pn_map_entry *entry;
     while ((entry = pn_map_next(&self->pending.waiters, &cursor)) != NULL)
         Py_VISIT((PyObject *)((pn_waiter *)entry->value)->object);
+    cursor = 0;
+    while ((entry = pn_map_next(&self->cells, &cursor)) != NULL)
+        Py_VISIT((PyObject *)entry->value);
     return 0;
+}
+
+static void
+drop_cells(MailboxObject *self)
+{
+    pn_map cells = self->cells;
+    self->cells = (pn_map){0};
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while ((entry = pn_map_next(&cells, &cursor)) != NULL)
+        Py_DECREF((PyObject *)entry->value);
+    pn_map_free(&cells);
+    Py_CLEAR(self->main);
 }
 
 /* Give back the futures that nobody will resolve. */
@@ -164,13 +157,11 @@ mailbox_clear(PyObject *op)
     PyObject **port = (PyObject **)&self->port;
     self->closed = true;
     drop_pending(self);
-    Py_CLEAR(self->actor);
+    drop_cells(self);
     Py_CLEAR(self->loop);
-    Py_CLEAR(self->create_future);
     Py_CLEAR(self->call_soon);
     Py_CLEAR(self->end_turn);
     Py_CLEAR(self->context);
-    Py_CLEAR(self->tasks);
     Py_CLEAR(self->slow);
     for (size_t i = 0; i < PORT_SIZE; i++)
         Py_CLEAR(port[i]);
@@ -186,6 +177,9 @@ mailbox_dealloc(PyObject *op)
     (void)mailbox_clear(op);
     pn_mailbox_drop_links(self);
     pn_pending_free(&self->pending);
+    pn_deadlines_free(&self->deadlines);
+    pn_map_free(&self->running);
+    pn_map_free(&self->recalled);
     pn_buffer_free(&self->spare);
     type->tp_free(op);
     Py_DECREF(type);
@@ -200,12 +194,10 @@ mailbox_become(PyObject *op, PyObject *number)
     unsigned long long value = PyLong_AsUnsignedLongLong(number);
     if (PyErr_Occurred() || pn_mailbox_check(self) < 0)
         return NULL;
-    if (value == 0 || pn_map_get(&self->peers, value) != NULL)
+    if (value == 0 || value != pn_node_of(value) || value == self->number ||
+        pn_map_get(&self->peers, value) != NULL)
         return PyErr_Format(PyExc_ValueError, "number %llu is taken", value);
-    if (pn_map_put(&self->peers, value, self->self) < 0)
-        return PyErr_NoMemory();
-    (void)pn_map_take(&self->peers, self->number);
-    self->self->number = self->number = value;
+    self->number = self->main->number = self->box->node = value;
     Py_RETURN_NONE;
 }
 
@@ -288,11 +280,12 @@ mailbox_stats(PyObject *op, PyObject *unused)
         bytes += peer->link.out.bytes;
     }
     return Py_BuildValue(
-        "{s:n,s:n,s:n,s:n,s:K,s:K}", "links", (Py_ssize_t)self->peers.count,
-        "pending", (Py_ssize_t)pn_pending_count(&self->pending),
-        "queued_messages", (Py_ssize_t)messages, "queued_bytes",
-        (Py_ssize_t)bytes, "handled", (unsigned long long)self->handled,
-        "dead_letters", (unsigned long long)self->dead_letters);
+        "{s:n,s:n,s:n,s:n,s:K,s:K}", "links",
+        (Py_ssize_t)self->peers.count + (self->closed ? 0 : 1), "pending",
+        (Py_ssize_t)pn_pending_count(&self->pending), "queued_messages",
+        (Py_ssize_t)messages, "queued_bytes", (Py_ssize_t)bytes, "handled",
+        (unsigned long long)self->main->handled, "dead_letters",
+        (unsigned long long)self->main->dead_letters);
 }
 
 static PyObject *
@@ -313,6 +306,30 @@ mailbox_hello_bytes(PyObject *op, PyObject *unused)
     pn_hello_encode(&hello, bytes);
     return PyBytes_FromStringAndSize((const char *)bytes, sizeof bytes);
 }
+
+/* --- attributes --- */
+
+static PyObject *
+mailbox_get_actor(PyObject *op, void *closure)
+{
+    (void)closure;
+    CellObject *cell = ((MailboxObject *)op)->main;
+    return cell == NULL ? Py_NewRef(Py_None) : pn_cell_actor(cell);
+}
+
+static PyObject *
+mailbox_get_tasks(PyObject *op, void *closure)
+{
+    (void)closure;
+    return Py_XNewRef(pn_cell_tasks(((MailboxObject *)op)->main));
+}
+
+static PyGetSetDef mailbox_getset[] = {
+    {"actor", mailbox_get_actor, NULL, "The node's own actor.", NULL},
+    {"tasks", mailbox_get_tasks, NULL,
+     "The set of command tasks that its own actor runs.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
 
 #define METHOD(name, function, flags, doc)                                    \
     {                                                                         \
@@ -338,6 +355,25 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("disconnect", pn_mailbox_disconnect, METH_O,
            "disconnect($self, number, /)\n--\n\n"
            "Forget the actor, and close its link."),
+    METHOD("enter", pn_mailbox_enter, METH_O,
+           "enter($self, group, /)\n--\n\n"
+           "Be found by the nodes of this process that belong to the same "
+           "arbiter, whose number is group."),
+    METHOD("connect_near", pn_mailbox_connect_near,
+           METH_VARARGS | METH_KEYWORDS,
+           "connect_near($self, number, *, onward=False)\n--\n\n"
+           "Reach unknown actors, if onward, by this node of the process."),
+    METHOD("add_cell", pn_mailbox_add_cell, METH_NOARGS,
+           "add_cell($self, /)\n--\n\nA Cell for another actor."),
+    METHOD("remove_cell", pn_mailbox_remove_cell, METH_O,
+           "remove_cell($self, number, /)\n--\n\n"
+           "Its actor has ended: its cell takes no more."),
+    METHOD("cell", pn_mailbox_get_cell, METH_O,
+           "cell($self, number, /)\n--\n\n"
+           "The Cell of an actor of this node, or None."),
+    METHOD("_cancel", pn_mailbox_cancel, METH_O,
+           "_cancel($self, id, /)\n--\n\nThe future of this ask was "
+           "cancelled."),
     METHOD("send", pn_mailbox_send, METH_FASTCALL,
            "send($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command; the future is its reply, or None for one "
@@ -387,12 +423,8 @@ static PyMethodDef mailbox_methods[] = {
 static PyMemberDef mailbox_members[] = {
     {"number", T_ULONGLONG, offsetof(MailboxObject, number), READONLY,
      "The number of its actor."},
-    {"tasks", T_OBJECT, offsetof(MailboxObject, tasks), READONLY,
-     "The set of command tasks that run."},
-    {"actor", T_OBJECT, offsetof(MailboxObject, actor), READONLY,
-     "The actor whose mailbox it is."},
-    {"ending", T_BOOL, offsetof(MailboxObject, ending), 0,
-     "Whether commands that are cancelled now get no answer."},
+    {"main", T_OBJECT, offsetof(MailboxObject, main), READONLY,
+     "The Cell of the node's own actor."},
     {"unbegun", T_INT, offsetof(MailboxObject, unbegun), 0,
      "How many command tasks were made and have not begun."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,
@@ -407,10 +439,15 @@ PyDoc_STRVAR(mailbox_doc,
              "that made it.");
 
 static PyType_Slot mailbox_slots[] = {
-    {Py_tp_doc, (void *)mailbox_doc},   {Py_tp_new, mailbox_new},
-    {Py_tp_methods, mailbox_methods},   {Py_tp_members, mailbox_members},
-    {Py_tp_traverse, mailbox_traverse}, {Py_tp_clear, mailbox_clear},
-    {Py_tp_dealloc, mailbox_dealloc},   {0, NULL},
+    {Py_tp_doc, (void *)mailbox_doc},
+    {Py_tp_new, mailbox_new},
+    {Py_tp_methods, mailbox_methods},
+    {Py_tp_members, mailbox_members},
+    {Py_tp_getset, mailbox_getset},
+    {Py_tp_traverse, mailbox_traverse},
+    {Py_tp_clear, mailbox_clear},
+    {Py_tp_dealloc, mailbox_dealloc},
+    {0, NULL},
 };
 
 static PyType_Spec mailbox_spec = {
@@ -421,10 +458,6 @@ static PyType_Spec mailbox_spec = {
 };
 
 static PyMethodDef functions[] = {
-    METHOD("current_mailbox", pn_current_mailbox, METH_NOARGS,
-           "current_mailbox($module, /)\n--\n\n"
-           "The current actor's mailbox, if its loop runs in this thread; "
-           "else None."),
     METHOD("link_pair", pn_mailbox_link_pair, METH_NOARGS,
            "link_pair($module, /)\n--\n\n"
            "Two connected descriptors for connect(), close-on-exec, in two "
@@ -435,14 +468,11 @@ static PyMethodDef functions[] = {
 int
 pn_add_mailbox(PyObject *module, pn_state *state)
 {
+    state->boxes = PyDict_New();
     state->mailbox_type =
         PyType_FromModuleAndSpec(module, &mailbox_spec, NULL);
-    if (state->mailbox_type == NULL ||
+    if (state->boxes == NULL || state->mailbox_type == NULL ||
         PyModule_AddFunctions(module, functions) < 0)
-        return -1;
-    state->current = PyContextVar_New("pulsar_native.current", Py_None);
-    if (state->current == NULL ||
-        PyModule_AddObjectRef(module, "current", state->current) < 0)
         return -1;
     return PyModule_AddType(module, (PyTypeObject *)state->mailbox_type);
 }

@@ -1,9 +1,12 @@
-/* The type Mailbox: an actor's end of messaging, over the engine's links,
- * pending table and router. This header is for the files of the type:
- * mailbox.c (life), mailbox_link.c (links), mailbox_turn.c, mailbox_send.c
- * (asks and tells), mailbox_post.c (other kinds), mailbox_receive.c (where a
- * message goes), mailbox_run.c (commands); and for request.h and replier.h,
- * whose objects belong to one. Others include mailbox_type.h.
+/* The type Mailbox: a node, which is one event loop's end of messaging, over
+ * the engine's links, pending table and router. Its actors are cells (cell.h):
+ * `main`, and coroutine actors beside it. This header is for the files of the
+ * type: mailbox.c (life), mailbox_link.c (links), mailbox_turn.c,
+ * mailbox_cells.c, mailbox_send.c (asks and tells), mailbox_post.c (other
+ * kinds), mailbox_receive.c (where a message goes), mailbox_relay.c,
+ * mailbox_run.c (commands), mailbox_reply.c (answers), mailbox_cancel.c
+ * (deadlines); and for those whose objects belong to one. Others include
+ * mailbox_type.h.
  *
  * Everything here runs on the thread of the mailbox's loop, with the GIL.
  * A call into Python may re-enter any method: so links are buried while
@@ -11,20 +14,29 @@
 #ifndef PN_PYTHON_MAILBOX_H
 #define PN_PYTHON_MAILBOX_H
 
+#include "mailbox/deadlines.h"
+#include "mailbox/extension.h"
 #include "mailbox/hello.h"
 #include "mailbox/pending.h"
 #include "mailbox/router.h"
+#include "python/box.h"
 #include "python/state.h"
 #include "sys/link.h"
 #include "sys/poller.h"
+
+/* Asks that were cancelled before they came, of which so many are kept. */
+#define PN_RECALLED_LIMIT 1024
+
+/* What the poller calls descriptors that are no links: more than a node. */
+#define PN_WATCH_TIMER ((void *)(UINTPTR_MAX))
+#define PN_WATCH_BOX ((void *)(UINTPTR_MAX - 1))
 
 /* One link of a mailbox. Owned by the mailbox; lies in `peers` until it is
  * lost or disconnected, then in `graveyard` until nobody reads it. */
 typedef struct pn_peer {
     pn_link link;
-    uint64_t number;      /* of the actor at its far end */
+    uint64_t number;      /* of the node at its far end */
     struct pn_peer *next; /* in the list of dirty or of buried links */
-    bool local;           /* the mailbox itself: no descriptor */
     bool greeted;         /* its hello has come and was right */
     bool dirty;           /* stands in the list of links to flush */
     bool armed;           /* waits for room to write */
@@ -33,38 +45,55 @@ typedef struct pn_peer {
 } pn_peer;
 
 /* Python callables that decide what the core does not; mailbox.c names them.
- * Each member is a strong reference. */
+ * Each member is a strong reference. A cell is a _native.Cell. */
 typedef struct {
     PyObject *dumps;      /* (value) -> bytes */
     PyObject *loads;      /* (bytes) -> value */
     PyObject *dump_error; /* (exception) -> bytes */
     PyObject *load_error; /* (source, condition, bytes) -> exception */
+    PyObject *future;     /* (*, loop) -> Future, for an ask */
     PyObject *start_task; /* (awaitable, context) -> Task */
     PyObject *defer;      /* (function, request, args, kwargs) -> awaitable */
     PyObject *control;    /* (kind, source, id, bytes) -> None */
     PyObject *lost;       /* (number, status, text) -> None */
-    PyObject *fatal;      /* (exception) -> None; may raise it */
-    PyObject *failed;     /* (exception of a tell) -> None */
+    PyObject *fatal;      /* (cell, exception) -> None; may raise it */
+    PyObject *failed;     /* (cell, exception of a tell) -> None */
     PyObject *resolve;    /* (target) -> (number, name or None) */
     PyObject *explain;    /* (number, name) -> (condition, bytes) */
     PyObject *define;     /* (target number, serial since) -> serial */
     PyObject *introduce;  /* (target, source) -> None */
     PyObject *proxy;      /* (number) -> ActorProxy */
+    PyObject *actor;      /* (cell) -> its actor, made now */
     PyObject *table;      /* dict: command name -> BaseCommand */
     PyObject *names;      /* dict: name or aid -> number */
 } pn_port;
 
-typedef struct {
+struct CellObject;
+struct RequestObject;
+
+typedef struct MailboxObject {
     PyObject_HEAD pn_state *state; /* lives as long as the type does */
-    uint64_t number;               /* of the actor whose mailbox this is */
+    uint64_t number;               /* of the node */
     unsigned long thread;
+    struct CellObject *main; /* the node's own actor; strong */
+    pn_map cells;            /* index -> strong CellObject: its other actors */
+    uint64_t last_index;     /* of a cell; never used twice */
     pn_poller poller;
     pn_pending pending;
+    pn_deadlines deadlines; /* of asks; key: their id */
+    int timer;              /* a timerfd in the poller; -1 until needed */
+    int64_t timer_due;      /* when it goes off; 0: not armed */
     pn_router router;
-    pn_map peers;    /* number -> pn_peer, `self` included */
+    pn_map peers;    /* number -> pn_peer */
     pn_map shipped;  /* target -> 1 + serial of commands that it knows */
-    pn_peer *self;   /* messages to this very actor */
-    pn_peer *onward; /* takes what is for unknown actors: the arbiter's */
+    pn_map running;  /* pn_request_key -> struct RequestObject, borrowed */
+    pn_map recalled; /* the same of asks that were cancelled unseen */
+    uint64_t recalled_keys[PN_RECALLED_LIMIT]; /* in the order of coming */
+    size_t recalled_next;
+    pn_box *box;        /* messages from this process, this node included */
+    pn_box *onward_box; /* in place of `onward`, in the same process */
+    pn_map near;        /* node -> pn_box of this process, one ref each */
+    pn_peer *onward;    /* takes what is for unknown actors: the arbiter's */
     pn_peer *dirty;
     pn_peer *graveyard;
     pn_buffer spare; /* receive buffer, lent to the link that reads */
@@ -72,23 +101,47 @@ typedef struct {
     bool busy;   /* inside a dispatch */
     bool turn;   /* end_turn is to be called */
     bool held;   /* nothing is handled until attach */
-    char ending; /* bool, for PyMemberDef: its actor cancels its commands */
     int unbegun; /* command tasks that have not begun; before 3.12 only */
     bool closed;
-    uint64_t handled;      /* commands run, for statistics */
-    uint64_t dead_letters; /* tells that reached nobody */
-    int64_t turn_began;    /* monotonic ns; 0: nothing sent in this turn */
-    int64_t flushed_at;    /* monotonic ns, of the last flush while busy */
-    PyObject *actor;
+    int64_t turn_began; /* monotonic ns; 0: nothing sent in this turn */
+    int64_t flushed_at; /* monotonic ns, of the last flush while busy */
     PyObject *loop;
-    PyObject *create_future;
     PyObject *call_soon;
     PyObject *end_turn; /* bound methods of this object */
     PyObject *context;  /* that of attach: commands run in copies of it */
-    PyObject *tasks;    /* set of running command tasks */
     PyObject *slow;     /* set of commands that were slow */
     pn_port port;
 } MailboxObject;
+
+/* A message as it is handled: by reference in one process, else its bytes.
+ * All of it is borrowed. */
+typedef struct {
+    pn_envelope env;
+    pn_extension ext;
+    const uint8_t *payload;
+    size_t size;
+    PyObject *value; /* in place of a payload */
+    PyObject *known; /* its BaseCommand, if the sender was that near */
+} pn_mail;
+
+/* Where a message goes: over a link, or into a box of this process. Neither:
+ * there is no way. Borrowed. */
+typedef struct {
+    pn_peer *peer;
+    pn_box *box;
+} pn_way;
+
+static inline bool
+pn_way_exists(pn_way way)
+{
+    return way.peer != NULL || way.box != NULL;
+}
+
+/* --- cells: mailbox_cells.c --- */
+
+PyObject *pn_mailbox_add_cell(PyObject *op, PyObject *unused);
+PyObject *pn_mailbox_remove_cell(PyObject *op, PyObject *number);
+PyObject *pn_mailbox_get_cell(PyObject *op, PyObject *number);
 
 /* --- links: mailbox_link.c --- */
 
@@ -99,13 +152,25 @@ int pn_mailbox_open(MailboxObject *self);
 /* The link that the poller calls so; NULL if it has gone. */
 pn_peer *pn_mailbox_watched(MailboxObject *self, void *owner);
 
-/* The link over which number is reached; NULL if there is none. */
-pn_peer *pn_mailbox_way(MailboxObject *self, uint64_t number);
+/* The way on which number is reached. */
+pn_way pn_mailbox_way(MailboxObject *self, uint64_t number);
 
-/* Put a message on the peer's way. The payload is consumed, whatever the
- * result. 0, or -1 with an exception. */
-int pn_mailbox_put(MailboxObject *self, pn_peer *peer, const pn_envelope *env,
+/* Whether a new ask or tell on this way should be refused. */
+bool pn_mailbox_is_full(const MailboxObject *self, pn_way way);
+
+/* Put a message on its way. The payload is consumed, whatever the result. 0,
+ * or -1 with an exception. */
+int pn_mailbox_put(MailboxObject *self, pn_way way, const pn_envelope *env,
                    pn_ref payload);
+
+/* The same into a box, with a value that goes by reference, or a payload, and
+ * a command that the sender knows, or NULL. */
+int pn_mailbox_put_near(MailboxObject *self, pn_box *box,
+                        const pn_envelope *env, pn_ref payload,
+                        PyObject *value, PyObject *known);
+
+/* Messages from this process wait here. */
+bool pn_mailbox_has_near(const MailboxObject *self);
 
 /* Something was put into the peer's outbox: the first of a turn leaves at
  * once, the rest when the turn ends. 0, or -1 with an exception. */
@@ -128,6 +193,9 @@ PyObject *pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs);
 PyObject *pn_mailbox_disconnect(PyObject *op, PyObject *number);
 PyObject *pn_mailbox_limit(PyObject *op, PyObject *args);
 PyObject *pn_mailbox_link_pair(PyObject *module, PyObject *unused);
+PyObject *pn_mailbox_enter(PyObject *op, PyObject *group);
+PyObject *pn_mailbox_connect_near(PyObject *op, PyObject *args,
+                                  PyObject *kwargs);
 
 /* Close every link without a byte and free what the engine holds. */
 void pn_mailbox_drop_links(MailboxObject *self);
@@ -158,33 +226,83 @@ PyObject *pn_mailbox_wait(PyObject *op, PyObject *seconds);
  * it must be closed. Exceptions of Python are reported, never left. */
 int pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part);
 
+/* Handle a message from this process, which may be for another node. */
+void pn_mailbox_receive_near(MailboxObject *self, pn_letter *letter);
+
 /* A new str of a command or name in an envelope; what is no UTF-8 in it is
  * replaced. NULL with an exception. */
 PyObject *pn_mailbox_text(const char *text, size_t size);
 
+/* --- passing on: mailbox_relay.c --- */
+
+/* Pass a frame of peer on to the node of its target. 0 or a negative status
+ * if the link must be closed. */
+int pn_mailbox_relay(MailboxObject *self, pn_peer *from, pn_part *part);
+
+/* Pass on what came from this process, whose payload is taken. */
+void pn_mailbox_relay_near(MailboxObject *self, pn_letter *letter);
+
+/* The number of the actor that a message names, 0 if there is none; its asker
+ * is told. */
+uint64_t pn_mailbox_resolve_name(MailboxObject *self, const pn_envelope *env);
+
 /* --- running commands: mailbox_run.c --- */
 
-/* Run the command of an ask or tell for this actor. */
-void pn_mailbox_run(MailboxObject *self, const pn_message *message);
+/* Run the command of an ask or tell for a cell of this mailbox, or let it
+ * wait. */
+void pn_mailbox_run(MailboxObject *self, const pn_mail *mail);
 
-/* Answer ask id of source: a result, or a failure with its condition. */
-void pn_mailbox_reply(MailboxObject *self, uint64_t source, uint64_t id,
-                      PyObject *result);
-void pn_mailbox_reply_error(MailboxObject *self, uint64_t source, uint64_t id,
-                            const char *condition, PyObject *payload);
-
-/* A command has failed with error: the asker of ask id hears of it, or the
- * log if id is 0, or it ends the actor. May leave an exception set, which is
- * to end the program's loop. */
-void pn_mailbox_failed(MailboxObject *self, uint64_t source, uint64_t id,
-                       PyObject *error);
+/* Run what has waited in the cell. */
+void pn_mailbox_resume(struct CellObject *cell, const pn_mail *mail);
 
 /* Report the exception that is set now through sys.unraisablehook. */
 void pn_mailbox_report(MailboxObject *self);
 
+/* --- answers: mailbox_reply.c --- */
+
+/* Answer ask id of source: with a result of cell, or with a failure of actor
+ * `from` by its condition. */
+void pn_mailbox_reply(struct CellObject *cell, uint64_t source, uint64_t id,
+                      PyObject *result);
+void pn_mailbox_reply_error(MailboxObject *self, uint64_t from,
+                            uint64_t source, uint64_t id,
+                            const char *condition, PyObject *payload);
+
+/* A command of cell has failed with error: the asker of ask id hears of it,
+ * or the log if id is 0, or it ends the actor. May leave an exception set,
+ * which is to end the program's loop. */
+void pn_mailbox_failed(struct CellObject *cell, uint64_t source, uint64_t id,
+                       PyObject *error);
+
 /* Tell source that its ask to an unknown or ended actor cannot be answered. */
 void pn_mailbox_refuse(MailboxObject *self, uint64_t source,
                        const pn_envelope *env);
+
+/* --- deadlines and cancelling: mailbox_cancel.c --- */
+
+/* See to it that an ask fails when its time is over. 0, or -1 with an
+ * exception. */
+int pn_mailbox_set_deadline(MailboxObject *self, uint64_t id, int64_t due);
+
+/* Fail the asks whose time is over. */
+void pn_mailbox_expire(MailboxObject *self);
+
+/* Ask id of source to target, an actor of this node, is not wanted any more:
+ * what runs for it is cancelled. */
+void pn_mailbox_recall(MailboxObject *self, uint64_t target, uint64_t source,
+                       uint64_t id);
+
+/* Whether an ask that comes now was cancelled before; tells it once. */
+bool pn_mailbox_was_recalled(MailboxObject *self, uint64_t source,
+                             uint64_t id);
+
+/* Send word that ask id of source, an actor of this node, to target is not
+ * wanted any more. */
+void pn_mailbox_send_cancel(MailboxObject *self, uint64_t target,
+                            uint64_t source, uint64_t id);
+
+/* Method: the future of an ask was cancelled. */
+PyObject *pn_mailbox_cancel(PyObject *op, PyObject *id);
 
 /* --- sending: mailbox_send.c --- */
 
@@ -215,17 +333,20 @@ PyObject *pn_mailbox_explain(MailboxObject *self, uint64_t target,
 int pn_mailbox_set_text(const char **text, uint16_t *size, PyObject *value,
                         const char *what);
 
-/* Actor target knows the commands up to this serial. 0, or -1 with an
+/* Node target knows the commands up to this serial. 0, or -1 with an
  * exception. */
 int pn_mailbox_shipped(MailboxObject *self, uint64_t target,
                        unsigned long long serial);
 
-/* Methods; the last one is a function of the module. */
+/* What a cell sends: args are (target, command, args, kwargs). */
+PyObject *pn_cell_put(struct CellObject *cell, PyObject *const *args,
+                      Py_ssize_t nargs, bool tell);
+
+/* Methods. */
 PyObject *pn_mailbox_send(PyObject *op, PyObject *const *args,
                           Py_ssize_t nargs);
 PyObject *pn_mailbox_tell(PyObject *op, PyObject *const *args,
                           Py_ssize_t nargs);
-PyObject *pn_current_mailbox(PyObject *module, PyObject *unused);
 
 /* --- other kinds, and failing: mailbox_post.c --- */
 

@@ -12,13 +12,49 @@
 /* A turn of the loop lasts no longer than this, as far as sending goes. */
 #define TURN_NS 100000
 
-pn_peer *
+/* The box of another node of this process, kept once it was found. */
+static pn_box *
+find_near(MailboxObject *self, uint64_t node)
+{
+    pn_box *box = pn_map_get(&self->near, node);
+    if (box != NULL && !box->closed)
+        return box;
+    if (box != NULL) {
+        (void)pn_map_take(&self->near, node);
+        pn_box_drop(box);
+    }
+    box = pn_box_find(self->state, node, self->box->group);
+    if (box != NULL && pn_map_put(&self->near, node, box) == PN_OK)
+        return pn_box_keep(box);
+    return NULL;
+}
+
+pn_way
 pn_mailbox_way(MailboxObject *self, uint64_t number)
 {
-    if (number == self->number)
-        return self->self;
-    pn_peer *peer = pn_map_get(&self->peers, number);
-    return peer != NULL ? peer : self->onward;
+    uint64_t node = pn_node_of(number);
+    if (self->box == NULL)
+        return (pn_way){0};
+    if (node == self->number)
+        return (pn_way){.box = self->box};
+    pn_peer *peer = pn_map_get(&self->peers, node);
+    if (peer != NULL)
+        return (pn_way){.peer = peer};
+    pn_box *box = self->box->group == 0 ? NULL : find_near(self, node);
+    if (box == NULL && self->onward == NULL)
+        box = self->onward_box;
+    if (box != NULL)
+        return (pn_way){.box = box};
+    return (pn_way){.peer = self->onward};
+}
+
+bool
+pn_mailbox_is_full(const MailboxObject *self, pn_way way)
+{
+    if (way.box == NULL)
+        return pn_outbox_full(&way.peer->link.out);
+    return atomic_load(&way.box->count) >= self->limits.outbox_messages ||
+           atomic_load(&way.box->bytes) >= self->limits.outbox_bytes;
 }
 
 /* What the poller calls a link: by its actor's number. The kernel goes on
@@ -52,7 +88,7 @@ arm(MailboxObject *self, pn_peer *peer, bool writable)
 void
 pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer)
 {
-    if (peer->local || peer->lost)
+    if (peer->lost)
         return;
     int err = pn_link_flush(&peer->link);
     if (err == PN_MORE)
@@ -106,30 +142,43 @@ begins_turn(MailboxObject *self)
 int
 pn_mailbox_schedule(MailboxObject *self, pn_peer *peer)
 {
-    if (self->busy && !peer->local) {
-        mark_dirty(self, peer);
-        return 0;
-    }
-    if (!peer->local && begins_turn(self)) {
+    if (!self->busy && begins_turn(self)) {
         pn_mailbox_flush_peer(self, peer);
         return 0;
     }
-    if (!peer->local)
-        mark_dirty(self, peer);
-    return pn_mailbox_request_turn(self);
+    mark_dirty(self, peer);
+    return self->busy ? 0 : pn_mailbox_request_turn(self);
 }
 
 int
-pn_mailbox_put(MailboxObject *self, pn_peer *peer, const pn_envelope *env,
+pn_mailbox_put_near(MailboxObject *self, pn_box *box, const pn_envelope *env,
+                    pn_ref payload, PyObject *value, PyObject *known)
+{
+    pn_letter *letter = pn_letter_new(env, &payload, value, known);
+    if (letter == NULL) {
+        pn_ref_release(&payload);
+        PyErr_NoMemory();
+        return -1;
+    }
+    /* A box that was closed just now: its DOWN fails what was asked. */
+    if (pn_box_push(box, letter) == PN_MORE && !self->busy)
+        return pn_mailbox_request_turn(self);
+    return 0;
+}
+
+int
+pn_mailbox_put(MailboxObject *self, pn_way way, const pn_envelope *env,
                pn_ref payload)
 {
-    int err = pn_outbox_put(&peer->link.out, env, &payload);
+    if (way.box != NULL)
+        return pn_mailbox_put_near(self, way.box, env, payload, NULL, NULL);
+    int err = pn_outbox_put(&way.peer->link.out, env, &payload);
     if (err < 0) {
         pn_ref_release(&payload);
         (void)pn_raise_status(self->state, err);
         return -1;
     }
-    return pn_mailbox_schedule(self, peer);
+    return pn_mailbox_schedule(self, way.peer);
 }
 
 /* --- losing --- */
@@ -138,8 +187,6 @@ static void
 free_peer(pn_peer *peer)
 {
     pn_link_close(&peer->link);
-    pn_inbox_free(&peer->link.in); /* the local peer has no descriptor */
-    pn_outbox_free(&peer->link.out);
     pn_free(peer);
 }
 
@@ -206,6 +253,30 @@ pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status)
     Py_XDECREF(result);
 }
 
+/* Close the own box, and let go of those of others. */
+static void
+drop_near(MailboxObject *self)
+{
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    pn_box *box = self->box;
+    self->box = NULL;
+    if (box != NULL) {
+        pn_box_withdraw(self->state, box);
+        pn_box_close(box);
+        pn_box_drop(box);
+    }
+    if (self->onward_box != NULL)
+        pn_box_drop(self->onward_box);
+    self->onward_box = NULL;
+    while ((entry = pn_map_next(&self->near, &cursor)) != NULL)
+        pn_box_drop(entry->value);
+    pn_map_free(&self->near);
+    if (self->timer >= 0)
+        (void)close(self->timer);
+    self->timer = -1;
+}
+
 void
 pn_mailbox_drop_links(MailboxObject *self)
 {
@@ -220,8 +291,8 @@ pn_mailbox_drop_links(MailboxObject *self)
     }
     pn_map_free(&self->peers);
     self->dirty = NULL;
-    self->self = NULL;
     self->onward = NULL;
+    drop_near(self);
     if (!self->busy)
         pn_mailbox_free_graveyard(self);
     pn_poller_close(&self->poller);
@@ -283,11 +354,11 @@ pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs)
                                      &number, &fd, &onward) ||
         pn_mailbox_check(self) < 0 || pn_mailbox_open(self) < 0)
         return NULL;
-    if (number == 0) {
-        PyErr_SetString(PyExc_ValueError, "number 0 is nobody");
+    if (number == 0 || number != pn_node_of(number)) {
+        PyErr_Format(PyExc_ValueError, "%llu is no number of a node", number);
         return NULL;
     }
-    if (pn_map_get(&self->peers, number) != NULL)
+    if (number == self->number || pn_map_get(&self->peers, number) != NULL)
         return PyErr_Format(PyExc_ValueError, "actor %llu has a link", number);
     pn_peer *peer = pn_alloc_zeroed(1, sizeof *peer);
     if (peer == NULL)
@@ -300,6 +371,47 @@ pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs)
         free_peer(peer);
         return pn_raise_status(self->state, err);
     }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+pn_mailbox_enter(PyObject *op, PyObject *group)
+{
+    MailboxObject *self = (MailboxObject *)op;
+    unsigned long long value = PyLong_AsUnsignedLongLong(group);
+    if (PyErr_Occurred() || pn_mailbox_check(self) < 0 ||
+        pn_mailbox_open(self) < 0)
+        return NULL;
+    bool first = self->box->wake_fd < 0;
+    int err = pn_box_open(self->box);
+    if (err == 0 && first)
+        err = pn_poller_add(&self->poller, self->box->wake_fd, PN_WATCH_BOX,
+                            false);
+    if (err < 0)
+        return pn_raise_status(self->state, err);
+    self->box->group = value;
+    if (pn_box_publish(self->state, self->box) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *
+pn_mailbox_connect_near(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"number", "onward", NULL};
+    MailboxObject *self = (MailboxObject *)op;
+    unsigned long long number;
+    int onward = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "K|$p:connect_near", names,
+                                     &number, &onward) ||
+        pn_mailbox_check(self) < 0)
+        return NULL;
+    pn_box *box = find_near(self, number);
+    if (box == NULL || box == self->box)
+        return PyErr_Format(PyExc_ValueError,
+                            "node %llu is not in this process", number);
+    if (onward && self->onward_box == NULL)
+        self->onward_box = pn_box_keep(box);
     Py_RETURN_NONE;
 }
 
@@ -355,7 +467,7 @@ pn_mailbox_disconnect(PyObject *op, PyObject *number)
     if (PyErr_Occurred() || pn_mailbox_check(self) < 0)
         return NULL;
     pn_peer *peer = pn_map_get(&self->peers, value);
-    if (peer != NULL && !peer->local)
+    if (peer != NULL)
         bury(self, peer);
     pn_router_remove(&self->router, value);
     (void)pn_map_take(&self->shipped, value);

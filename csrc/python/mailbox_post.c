@@ -18,14 +18,14 @@ pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!pn_kind_is_known(kind))
         return PyErr_Format(PyExc_ValueError, "no kind of message: %d", kind);
     pn_ref bytes = {0};
-    pn_peer *peer = pn_mailbox_way(self, target);
-    if (peer == NULL || peer->lost)
+    pn_way way = pn_mailbox_way(self, target);
+    if (!pn_way_exists(way) || (way.peer != NULL && way.peer->lost))
         Py_RETURN_FALSE;
     if (pn_payload_of(payload, &bytes) < 0)
         return NULL;
     pn_envelope env = {
         .kind = kind, .source = source, .target = target, .id = id};
-    if (pn_mailbox_put(self, peer, &env, bytes) < 0)
+    if (pn_mailbox_put(self, way, &env, bytes) < 0)
         return NULL;
     Py_RETURN_TRUE;
 }

@@ -1,7 +1,7 @@
 /* Where a message goes that has come: to its reader here, or onward. */
 #include "base/status.h"
+#include "python/cell.h"
 #include "python/future.h"
-#include "python/mailbox.h"
 #include "python/payload.h"
 
 #include <stdio.h>
@@ -16,14 +16,15 @@ pn_mailbox_text(const char *text, size_t size)
 
 /* Hand a message to port.control: kinds that Python decides on. */
 static void
-tell_control(MailboxObject *self, const pn_message *message)
+tell_control(MailboxObject *self, const pn_mail *message)
 {
     const pn_envelope *env = &message->env;
     PyObject *control = Py_NewRef(self->port.control);
+    const char *bytes =
+        message->size == 0 ? "" : (const char *)message->payload;
     PyObject *result = PyObject_CallFunction(
         control, "iKKy#", (int)env->kind, (unsigned long long)env->source,
-        (unsigned long long)env->id, (const char *)message->payload,
-        (Py_ssize_t)message->size);
+        (unsigned long long)env->id, bytes, (Py_ssize_t)message->size);
     Py_DECREF(control);
     if (result == NULL)
         pn_mailbox_report(self);
@@ -46,13 +47,15 @@ tamed(MailboxObject *self, uint64_t source, PyObject *error)
 }
 
 static void
-receive_reply(MailboxObject *self, const pn_message *message)
+receive_reply(MailboxObject *self, const pn_mail *message)
 {
     PyObject *future = pn_pending_take(&self->pending, message->env.id);
     if (future == NULL)
         return; /* its asker was told already that the actor had ended */
-    PyObject *value = pn_payload_load(self->state, self->port.loads,
-                                      message->payload, message->size);
+    PyObject *value = message->value != NULL
+                          ? Py_NewRef(message->value)
+                          : pn_payload_load(self->state, self->port.loads,
+                                            message->payload, message->size);
     bool failed = value == NULL;
     if (failed)
         value = tamed(self, message->env.source, pn_take_exception());
@@ -84,7 +87,7 @@ fail_ask(MailboxObject *self, const pn_envelope *env, const char *condition,
 }
 
 static void
-receive_error(MailboxObject *self, const pn_message *message)
+receive_error(MailboxObject *self, const pn_mail *message)
 {
     const pn_envelope *env = &message->env;
     PyObject *text = pn_mailbox_text(env->command, env->command_size);
@@ -93,31 +96,59 @@ receive_error(MailboxObject *self, const pn_message *message)
     Py_XDECREF(text);
 }
 
+/* An ask to a name has gone to this actor. One that was cancelled meanwhile
+ * is not wanted there. */
+static void
+receive_bound(MailboxObject *self, const pn_envelope *env)
+{
+    if (pn_map_get(&self->pending.waiters, env->id) == NULL)
+        pn_mailbox_send_cancel(self, env->source, env->target, env->id);
+    else
+        pn_pending_bind(&self->pending, env->id, env->source);
+}
+
+static void
+receive_mail(MailboxObject *self, const pn_mail *mail)
+{
+    switch (mail->env.kind) {
+    case PN_ASK:
+    case PN_TELL:
+        pn_mailbox_run(self, mail);
+        break;
+    case PN_REPLY:
+        receive_reply(self, mail);
+        break;
+    case PN_ERROR:
+        receive_error(self, mail);
+        break;
+    case PN_BOUND:
+        receive_bound(self, &mail->env);
+        break;
+    case PN_CANCEL:
+        pn_mailbox_recall(self, mail->env.target, mail->env.source,
+                          mail->env.id);
+        break;
+    default:
+        tell_control(self, mail);
+    }
+}
+
 static int
 receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
 {
-    switch (message->env.kind) {
-    case PN_ASK:
-    case PN_TELL:
-        pn_mailbox_run(self, message);
-        return PN_OK;
-    case PN_REPLY:
-        receive_reply(self, message);
-        return PN_OK;
-    case PN_ERROR:
-        receive_error(self, message);
-        return PN_OK;
-    case PN_BOUND:
-        pn_pending_bind(&self->pending, message->env.id, message->env.source);
-        return PN_OK;
-    case PN_DOWN:
-        pn_inbox_forget(&peer->link.in, message->env.id);
-        tell_control(self, message);
-        return PN_OK;
-    default:
-        tell_control(self, message);
-        return PN_OK;
-    }
+    pn_mail mail = {
+        .env = message->env,
+        .payload = message->payload,
+        .size = message->size,
+    };
+    int err = pn_extension_decode(&mail.ext, mail.env.extension,
+                                  mail.env.extension_size);
+    if (err < 0)
+        return err;
+    if (mail.env.kind == PN_DOWN)
+        pn_inbox_forget(&peer->link.in, mail.env.id);
+    receive_mail(self, &mail);
+    return PN_OK;
 }
 
 /* A message for which there is no room is dropped alone; who waits for what
@@ -135,139 +166,19 @@ refuse_size(MailboxObject *self, const pn_envelope *env)
     PyObject *size = PyBytes_FromString(text);
     if (size == NULL)
         pn_mailbox_report(self);
-    pn_mailbox_reply_error(self, env->source, env->id, "too-big", size);
+    pn_mailbox_reply_error(self, self->number, env->source, env->id, "too-big",
+                           size);
     Py_XDECREF(size);
 }
 
-/* --- relaying --- */
-
-/* Only what actors say to each other passes the arbiter. */
-static bool
-may_be_relayed(uint8_t kind)
-{
-    return kind == PN_ASK || kind == PN_TELL || kind == PN_REPLY ||
-           kind == PN_ERROR || kind == PN_DEFINE;
-}
-
-/* The two talk for the first time: each learns who the other is, and the end
- * of one will be told to the other. */
+/* Replace the name of a target by its number, in the frame too. */
 static void
-introduce(MailboxObject *self, pn_route *source, pn_route *target)
-{
-    if (pn_router_note_talk(source, target) < 0)
-        return;
-    PyObject *call = Py_NewRef(self->port.introduce);
-    PyObject *result =
-        PyObject_CallFunction(call, "KK", (unsigned long long)target->number,
-                              (unsigned long long)source->number);
-    Py_DECREF(call);
-    if (result == NULL)
-        pn_mailbox_report(self);
-    Py_XDECREF(result);
-}
-
-/* Tell the asker which actor its ask to a name has gone to. */
-static void
-tell_bound(MailboxObject *self, pn_peer *peer, const pn_envelope *env)
-{
-    pn_envelope bound = {
-        .kind = PN_BOUND,
-        .source = env->target,
-        .target = env->source,
-        .id = env->id,
-    };
-    if (pn_mailbox_put(self, peer, &bound, (pn_ref){0}) < 0)
-        pn_mailbox_report(self);
-}
-
-/* Whether too much waits already on the way to the target. Its asker hears
- * so; a tell is a dead letter. */
-static bool
-is_refused_for_room(MailboxObject *self, const pn_peer *to,
-                    const pn_envelope *env)
-{
-    bool begins =
-        env->offset == 0 && (env->kind == PN_ASK || env->kind == PN_TELL);
-    if (!begins || !pn_outbox_full(&to->link.out))
-        return false;
-    if (env->kind == PN_TELL) {
-        self->dead_letters++;
-        return true;
-    }
-    char number[24];
-    (void)snprintf(number, sizeof number, "%llu",
-                   (unsigned long long)to->number);
-    PyObject *payload = PyBytes_FromString(number);
-    if (payload != NULL)
-        pn_mailbox_reply_error(self, env->source, env->id, "mailbox-full",
-                               payload);
-    else
-        pn_mailbox_report(self);
-    Py_XDECREF(payload);
-    return true;
-}
-
-static void
-forward(MailboxObject *self, pn_peer *from, pn_route *target,
-        const pn_part *part)
-{
-    const pn_envelope *env = &part->env;
-    pn_route *source = pn_router_find(&self->router, from->number);
-    uint64_t number = target->number;
-    if (source != NULL && pn_map_get(&source->peers, number) == NULL) {
-        introduce(self, source, target);
-        target = pn_router_find(&self->router, number);
-        if (target == NULL || from->lost) {
-            pn_mailbox_refuse(self, env->source, env);
-            return;
-        }
-    }
-    pn_peer *to = target->link;
-    if (to == NULL || is_refused_for_room(self, to, env)) {
-        /* It is ending: its DOWN, which is to come, fails the ask. */
-        if (to == NULL && env->kind == PN_TELL && env->offset == 0)
-            self->dead_letters++;
-        return;
-    }
-    int err = pn_outbox_put_frame(&to->link.out, part->raw, part->raw_size);
-    if (err < 0)
-        pn_mailbox_refuse(self, env->source, env);
-    else if (pn_mailbox_schedule(self, to) < 0)
-        pn_mailbox_report(self);
-}
-
-static int
-relay(MailboxObject *self, pn_peer *from, pn_part *part)
-{
-    if (!may_be_relayed(part->env.kind))
-        return PN_EPROTO;
-    pn_route *target = pn_router_find(&self->router, part->env.target);
-    if (target == NULL)
-        pn_mailbox_refuse(self, part->env.source, &part->env);
-    else
-        forward(self, from, target, part);
-    return PN_OK;
-}
-
-/* Replace the name of a target by its number, in the frame too. Without such
- * a name the target is 0, which is nobody's number. */
-static void
-resolve_name(MailboxObject *self, pn_peer *peer, pn_part *part)
+resolve_name(MailboxObject *self, pn_part *part)
 {
     pn_envelope *env = &part->env;
-    PyObject *name = pn_mailbox_text(env->name, env->name_size);
-    PyObject *number =
-        name == NULL ? NULL : PyDict_GetItemWithError(self->port.names, name);
-    env->target = number == NULL ? 0 : PyLong_AsUnsignedLongLong(number);
-    if (PyErr_Occurred()) {
-        PyErr_Clear();
-        env->target = 0;
-    }
-    Py_XDECREF(name);
+    env->target = pn_mailbox_resolve_name(self, env);
     size_t head = part->raw_size - part->size - pn_envelope_size(env);
     pn_envelope_encode(env, (uint8_t *)(uintptr_t)part->raw + head);
-    if (env->target != 0 && env->kind == PN_ASK && env->offset == 0)
-        tell_bound(self, peer, env);
 }
 
 /* The first frame of a link: a right hello, from a process of our user. */
@@ -290,11 +201,12 @@ check_hello(const pn_peer *peer, const pn_part *part)
 static void
 greet(MailboxObject *self, pn_peer *peer, const pn_part *part)
 {
-    pn_message message = {part->env, part->payload, part->size};
+    pn_mail mail = {
+        .env = part->env, .payload = part->payload, .size = part->size};
     peer->greeted = true;
-    message.env.source = peer->number;
-    message.env.id = (uint64_t)peer->link.peer_pid;
-    tell_control(self, &message);
+    mail.env.source = peer->number;
+    mail.env.id = (uint64_t)peer->link.peer_pid;
+    tell_control(self, &mail);
 }
 
 /* An actor speaks for itself only, and not as an arbiter; the arbiter passes
@@ -304,7 +216,17 @@ may_say(const pn_peer *peer, const pn_envelope *env)
 {
     bool as_arbiter = env->kind == PN_STOP || env->kind == PN_BOUND ||
                       env->kind == PN_PEER || env->kind == PN_SPEC;
-    return env->source == peer->number && (peer->local || !as_arbiter);
+    return pn_node_of(env->source) == peer->number && !as_arbiter;
+}
+
+/* Whether it ends here: what a link itself says, what the arbiter has passed
+ * on, and what names an actor of this node. */
+static bool
+is_for_us(const MailboxObject *self, const pn_peer *peer,
+          const pn_envelope *env)
+{
+    return env->kind <= PN_PEER || peer == self->onward ||
+           pn_node_of(env->target) == self->number;
 }
 
 int
@@ -322,15 +244,37 @@ pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part)
     if (peer != self->onward && !may_say(peer, &part->env))
         return PN_EPROTO;
     if (part->env.named && self->onward == NULL)
-        resolve_name(self, peer, part);
-    bool here = part->env.target == self->number ||
-                pn_kind_is_control(part->env.kind) || peer == self->onward;
-    if (!here)
-        return relay(self, peer, part);
+        resolve_name(self, part);
+    if (!is_for_us(self, peer, &part->env))
+        return pn_mailbox_relay(self, peer, part);
     int err = pn_inbox_join(&peer->link.in, part, &message);
     if (err == PN_ETOOBIG || err == PN_ENOMEM)
         refuse_size(self, &part->env);
     else if (err == PN_OK)
         return receive_message(self, peer, &message);
     return err == PN_EPROTO ? err : PN_OK;
+}
+
+void
+pn_mailbox_receive_near(MailboxObject *self, pn_letter *letter)
+{
+    pn_envelope *env = &letter->env;
+    if (env->named && self->onward == NULL && self->onward_box == NULL)
+        env->target = pn_mailbox_resolve_name(self, env);
+    bool ours = env->kind <= PN_PEER || env->kind == PN_DOWN ||
+                pn_node_of(env->target) == self->number;
+    if (!ours) {
+        pn_mailbox_relay_near(self, letter);
+        return;
+    }
+    pn_mail mail = {
+        .env = *env,
+        .payload = letter->payload.data,
+        .size = letter->payload.size,
+        .value = letter->value,
+        .known = letter->known,
+    };
+    if (pn_extension_decode(&mail.ext, env->extension, env->extension_size) ==
+        PN_OK)
+        receive_mail(self, &mail);
 }

@@ -2,7 +2,6 @@
 #include "base/status.h"
 #include "python/command.h"
 #include "python/future.h"
-#include "python/mailbox.h"
 #include "python/payload.h"
 #include "python/replier.h"
 #include "python/request.h"
@@ -24,169 +23,15 @@ pn_mailbox_report(MailboxObject *self)
     PyErr_WriteUnraisable((PyObject *)self);
 }
 
-/* --- answers --- */
-
+/* The exception that is set now ends the request. */
 static void
-put_answer(MailboxObject *self, uint64_t source, const pn_envelope *env,
-           pn_ref payload)
-{
-    pn_peer *peer = self->closed ? NULL : pn_mailbox_way(self, source);
-    if (peer == NULL)
-        pn_ref_release(&payload); /* the asker has gone */
-    else if (pn_mailbox_put(self, peer, env, payload) < 0)
-        pn_mailbox_report(self);
-}
-
-void
-pn_mailbox_reply_error(MailboxObject *self, uint64_t source, uint64_t id,
-                       const char *condition, PyObject *payload)
-{
-    pn_envelope env = {
-        .kind = PN_ERROR,
-        .source = self->number,
-        .target = source,
-        .id = id,
-        .command = condition,
-        .command_size = (uint16_t)strlen(condition),
-    };
-    pn_ref bytes = {0};
-    if (payload != NULL && pn_payload_of(payload, &bytes) < 0)
-        pn_mailbox_report(self); /* the condition goes without it */
-    put_answer(self, source, &env, bytes);
-}
-
-/* What happened cannot be told: report why, and let nobody wait for it. */
-static void
-reply_untold(MailboxObject *self, uint64_t source, uint64_t id)
-{
-    pn_mailbox_report(self);
-    pn_mailbox_reply_error(self, source, id, "failed", NULL);
-}
-
-static void
-reply_exception(MailboxObject *self, uint64_t source, uint64_t id,
-                PyObject *error)
-{
-    PyObject *dump = Py_NewRef(self->port.dump_error);
-    PyObject *bytes = PyObject_CallOneArg(dump, error);
-    Py_DECREF(dump);
-    if (bytes != NULL && !PyBytes_CheckExact(bytes))
-        PyErr_Format(PyExc_TypeError, "dump_error gave %s, not bytes",
-                     Py_TYPE(bytes)->tp_name);
-    if (PyErr_Occurred())
-        reply_untold(self, source, id);
-    else
-        pn_mailbox_reply_error(self, source, id, "raised", bytes);
-    Py_XDECREF(bytes);
-}
-
-/* Answer with the exception that is set now, which is cleared. */
-static void
-reply_raised(MailboxObject *self, uint64_t source, uint64_t id)
-{
-    PyObject *error = pn_take_exception();
-    if (error != NULL)
-        reply_exception(self, source, id, error);
-    Py_XDECREF(error);
-}
-
-void
-pn_mailbox_reply(MailboxObject *self, uint64_t source, uint64_t id,
-                 PyObject *result)
-{
-    pn_ref payload = {0};
-    if (pn_payload_dump(self->state, self->port.dumps, result, &payload) < 0) {
-        PyObject *error = pn_take_exception();
-        pn_mailbox_failed(self, source, id, error);
-        Py_XDECREF(error);
-        return;
-    }
-    if (payload.size > self->limits.message_bytes) {
-        PyErr_Format(self->state->too_big,
-                     "result takes %zu bytes, over the limit of %zu",
-                     payload.size, self->limits.message_bytes);
-        pn_ref_release(&payload);
-        reply_raised(self, source, id);
-        return;
-    }
-    pn_envelope env = {
-        .kind = PN_REPLY,
-        .source = self->number,
-        .target = source,
-        .id = id,
-    };
-    put_answer(self, source, &env, payload);
-}
-
-void
-pn_mailbox_refuse(MailboxObject *self, uint64_t source, const pn_envelope *env)
-{
-    if (env->kind == PN_TELL && env->offset == 0)
-        self->dead_letters++;
-    if (env->kind != PN_ASK || env->offset > 0)
-        return;
-    const char *condition;
-    PyObject *payload, *answer = NULL;
-    PyObject *name = pn_mailbox_text(env->name, env->name_size);
-    if (name != NULL)
-        answer = pn_mailbox_explain(self, env->target, name);
-    if (answer != NULL && PyArg_ParseTuple(answer, "sS", &condition, &payload))
-        pn_mailbox_reply_error(self, source, env->id, condition, payload);
-    else
-        reply_untold(self, source, env->id);
-    Py_XDECREF(answer);
-    Py_XDECREF(name);
-}
-
-/* --- failures of commands --- */
-
-/* What leaves a command goes to the caller, except what ends an actor:
- * BaseExceptions that are neither Exception nor asyncio's or a generator's
- * own way to stop. */
-static bool
-ends_actor(pn_state *state, PyObject *error)
-{
-    return !PyObject_TypeCheck(error, (PyTypeObject *)PyExc_Exception) &&
-           !PyErr_GivenExceptionMatches(error, state->cancelled_error) &&
-           !PyErr_GivenExceptionMatches(error, PyExc_GeneratorExit);
-}
-
-/* A tell has nobody to hear of its failure but the log. */
-static void
-log_failure(MailboxObject *self, PyObject *error)
-{
-    PyObject *log = Py_NewRef(self->port.failed);
-    PyObject *result = PyObject_CallOneArg(log, error);
-    Py_DECREF(log);
-    if (result == NULL)
-        pn_mailbox_report(self);
-    Py_XDECREF(result);
-}
-
-void
-pn_mailbox_failed(MailboxObject *self, uint64_t source, uint64_t id,
-                  PyObject *error)
-{
-    if (!ends_actor(self->state, error)) {
-        if (id != 0)
-            reply_exception(self, source, id, error);
-        else
-            log_failure(self, error);
-        return;
-    }
-    PyObject *fatal = Py_NewRef(self->port.fatal);
-    PyObject *result = PyObject_CallOneArg(fatal, error);
-    Py_DECREF(fatal);
-    Py_XDECREF(result); /* what it raises goes up to the loop */
-}
-
-static void
-fail_run(MailboxObject *self, const pn_envelope *env)
+fail_run(CellObject *cell, const pn_envelope *env)
 {
     PyObject *error = pn_take_exception();
     if (error == NULL)
         return;
-    pn_mailbox_failed(self, env->source, env->kind == PN_ASK ? env->id : 0,
+    cell->failed++;
+    pn_mailbox_failed(cell, env->source, env->kind == PN_ASK ? env->id : 0,
                       error);
     Py_DECREF(error);
 }
@@ -229,15 +74,15 @@ call_many(PyObject *function, PyObject *request, PyObject *args,
     return result;
 }
 
-/* function(request, *args, **kwargs), in the context that is current. */
+/* function(first, *args, **kwargs), in the context that is current. */
 static PyObject *
-call_function(PyObject *function, PyObject *request, PyObject *args,
+call_function(PyObject *function, PyObject *first, PyObject *args,
               PyObject *kwargs)
 {
-    PyObject *stack[FEW_ARGS + 2] = {NULL, request};
+    PyObject *stack[FEW_ARGS + 2] = {NULL, first};
     Py_ssize_t count = PyTuple_GET_SIZE(args);
     if (count > FEW_ARGS || kwargs != NULL)
-        return call_many(function, request, args, kwargs);
+        return call_many(function, first, args, kwargs);
     for (Py_ssize_t i = 0; i < count; i++)
         stack[i + 2] = PyTuple_GET_ITEM(args, i);
     size_t flags = (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET;
@@ -273,126 +118,248 @@ split_arguments(PyObject *value, PyObject **args, PyObject **kwargs)
     return -1;
 }
 
-/* Call the command in a context of its own. */
-static PyObject *
-call_in_context(MailboxObject *self, PyObject *function, PyObject *context,
-                const pn_message *message)
+/* The arguments of a message: by reference, or unpickled. */
+static int
+load_arguments(MailboxObject *self, const pn_mail *mail, PyObject **args,
+               PyObject **kwargs)
 {
-    PyObject *args = NULL, *kwargs = NULL;
-    PyObject *result = NULL, *request = NULL;
-    PyObject *value = pn_payload_load(self->state, self->port.loads,
-                                      message->payload, message->size);
-    if (value == NULL || split_arguments(value, &args, &kwargs) < 0)
-        goto done;
-    request = pn_request_new(self, message->env.source);
-    if (request == NULL || PyContext_Enter(context) < 0)
-        goto done;
-    /* Before 3.12 a task begins in a later iteration: what came behind it
-     * must not begin before it, so it becomes a task too. */
-    if (self->unbegun > 0)
+    PyObject *value = mail->value != NULL
+                          ? Py_NewRef(mail->value)
+                          : pn_payload_load(self->state, self->port.loads,
+                                            mail->payload, mail->size);
+    int err = value == NULL ? -1 : split_arguments(value, args, kwargs);
+    Py_XDECREF(value);
+    return err;
+}
+
+/* Call a command with what it gets first, its request or its object. Before
+ * 3.12 a task begins in a later iteration: what came behind it must not begin
+ * before it, so it becomes a task too. */
+static PyObject *
+call_command(RequestObject *request, const BaseCommandObject *command,
+             PyObject *args, PyObject *kwargs)
+{
+    CellObject *cell = request->cell;
+    PyObject *function = command->function, *first = (PyObject *)request;
+    if (command->method && cell->instance != NULL)
+        first = cell->instance;
+    if (function == NULL) {
+        PyErr_SetString(PyExc_TypeError, "the command has no function");
+        return NULL;
+    }
+    PyObject *result;
+    Py_INCREF(function);
+    Py_INCREF(first);
+    if (cell->mailbox->unbegun > 0)
         result = PyObject_CallFunctionObjArgs(
-            self->port.defer, function, request, args,
+            cell->mailbox->port.defer, function, first, args,
             kwargs == NULL ? Py_None : kwargs, NULL);
     else
-        result = call_function(function, request, args, kwargs);
-    if (PyContext_Exit(context) < 0)
-        Py_CLEAR(result);
-done:
-    Py_XDECREF(value);
-    Py_XDECREF(args);
+        result = call_function(function, first, args, kwargs);
+    Py_DECREF(first);
+    Py_DECREF(function);
+    return result;
+}
+
+/* Call the command in a context of its own, in which the request is the
+ * scope. */
+static PyObject *
+call_in_context(RequestObject *request, const BaseCommandObject *command,
+                PyObject *context, const pn_mail *mail)
+{
+    MailboxObject *self = request->cell->mailbox;
+    PyObject *args = NULL, *kwargs = NULL, *result = NULL;
+    if (load_arguments(self, mail, &args, &kwargs) < 0)
+        return NULL;
+    if (PyContext_Enter(context) == 0) {
+        PyObject *token =
+            PyContextVar_Set(self->state->scope, (PyObject *)request);
+        if (token != NULL)
+            result = call_command(request, command, args, kwargs);
+        Py_XDECREF(token);
+        if (PyContext_Exit(context) < 0)
+            Py_CLEAR(result);
+    }
+    Py_DECREF(args);
     Py_XDECREF(kwargs);
-    Py_XDECREF(request);
     return result;
 }
 
 /* A command gave an awaitable: run it as a task in the command's context. */
 static void
-start_task(MailboxObject *self, const pn_envelope *env, PyObject *awaitable,
+start_task(RequestObject *request, const pn_envelope *env, PyObject *awaitable,
            PyObject *context)
 {
-    PyObject *start = Py_NewRef(self->port.start_task);
+    PyObject *start = Py_NewRef(request->cell->mailbox->port.start_task);
     PyObject *args[] = {awaitable, context};
     PyObject *task = PyObject_Vectorcall(start, args, 2, NULL);
     Py_DECREF(start);
-    if (task == NULL ||
-        pn_replier_watch(self, task, env->source,
-                         env->kind == PN_ASK ? env->id : 0) < 0)
-        fail_run(self, env);
+    if (task == NULL || pn_replier_watch(request, task) < 0)
+        fail_run(request->cell, env);
     Py_XDECREF(task);
 }
 
 /* The loop may call us in the context of whoever sends, so that is not what a
- * command sees. */
+ * command sees: it gets a copy of the actor's own. */
 static PyObject *
-new_context(MailboxObject *self)
+new_context(const CellObject *cell)
 {
-    return self->context != NULL ? PyContext_Copy(self->context)
-                                 : PyContext_CopyCurrent();
+    const MailboxObject *self = cell->mailbox;
+    PyObject *base = cell->context != NULL ? cell->context : self->context;
+    return base != NULL ? PyContext_Copy(base) : PyContext_CopyCurrent();
 }
 
 static void
-run_function(MailboxObject *self, const pn_message *message, PyObject *command)
+run_command(CellObject *cell, const pn_mail *mail, PyObject *op)
 {
-    const pn_envelope *env = &message->env;
+    MailboxObject *self = cell->mailbox;
+    BaseCommandObject *command = (BaseCommandObject *)op;
     int64_t start = pn_clock_now();
-    flush_before(self, command, start);
-    self->handled++;
-    PyObject *result = NULL;
-    PyObject *function = Py_XNewRef(((BaseCommandObject *)command)->function);
-    PyObject *context = new_context(self);
-    if (context != NULL && function == NULL)
-        PyErr_SetString(PyExc_TypeError, "the command has no function");
-    else if (context != NULL)
-        result = call_in_context(self, function, context, message);
-    Py_XDECREF(function);
-    note_duration(self, command, result == NULL ? 0 : pn_clock_now() - start);
+    flush_before(self, op, start);
+    cell->handled++;
+    PyObject *result = NULL, *context = NULL;
+    RequestObject *request = pn_request_new(cell, mail);
+    if (request != NULL)
+        context = new_context(cell);
+    if (context != NULL)
+        result = call_in_context(request, command, context, mail);
+    note_duration(self, op, result == NULL ? 0 : pn_clock_now() - start);
     if (result == NULL)
-        fail_run(self, env);
+        fail_run(cell, &mail->env);
     else if (is_awaitable(result))
-        start_task(self, env, result, context);
-    else if (env->kind == PN_ASK)
-        pn_mailbox_reply(self, env->source, env->id, result);
+        start_task(request, &mail->env, result, context);
+    else if (mail->env.kind == PN_ASK)
+        pn_mailbox_reply(cell, mail->env.source, mail->env.id, result);
     Py_XDECREF(result);
     Py_XDECREF(context);
+    Py_XDECREF(request);
 }
 
+/* --- finding --- */
+
 /* The command of this name, new reference; NULL without an exception if this
- * process does not know it. */
+ * actor does not know it. */
 static PyObject *
-find_command(MailboxObject *self, const pn_envelope *env)
+find_command(CellObject *cell, const pn_mail *mail)
 {
+    PyTypeObject *type = (PyTypeObject *)cell->mailbox->state->command_type;
+    if (mail->known != NULL && !((BaseCommandObject *)mail->known)->method)
+        return Py_NewRef(mail->known);
+    const pn_envelope *env = &mail->env;
     PyObject *name = pn_mailbox_text(env->command, env->command_size);
     if (name == NULL)
         return NULL;
-    PyObject *command = PyObject_GetItem(self->port.table, name);
+    PyObject *command = NULL;
+    if (cell->methods != NULL && PyDict_Check(cell->methods))
+        command = Py_XNewRef(PyDict_GetItemWithError(cell->methods, name));
+    if (command == NULL && !PyErr_Occurred())
+        command = PyObject_GetItem(cell->mailbox->port.table, name);
     Py_DECREF(name);
     if (command == NULL && PyErr_ExceptionMatches(PyExc_KeyError))
         PyErr_Clear();
+    if (command != NULL && !PyObject_TypeCheck(command, type))
+        Py_CLEAR(command);
     return command;
 }
 
-void
-pn_mailbox_run(MailboxObject *self, const pn_message *message)
+static void
+refuse_command(CellObject *cell, const pn_envelope *env)
 {
-    const pn_envelope *env = &message->env;
-    PyObject *command = find_command(self, env);
-    if (command != NULL &&
-        PyObject_TypeCheck(command,
-                           (PyTypeObject *)self->state->command_type)) {
-        run_function(self, message, command);
-    } else if (PyErr_Occurred()) {
-        fail_run(self, env);
-    } else if (env->kind == PN_TELL) {
-        self->dead_letters++;
-    } else {
-        PyObject *name = PyBytes_FromStringAndSize(
-            env->command, (Py_ssize_t)env->command_size);
-        if (name != NULL)
-            pn_mailbox_reply_error(self, env->source, env->id,
-                                   "unknown-command", name);
-        else
-            pn_mailbox_report(self);
-        Py_XDECREF(name);
+    if (env->kind == PN_TELL) {
+        cell->dead_letters++;
+        return;
     }
+    PyObject *name =
+        PyBytes_FromStringAndSize(env->command, (Py_ssize_t)env->command_size);
+    if (name != NULL)
+        pn_mailbox_reply_error(cell->mailbox, cell->number, env->source,
+                               env->id, "unknown-command", name);
+    else
+        pn_mailbox_report(cell->mailbox);
+    Py_XDECREF(name);
+}
+
+/* --- whether it may run --- */
+
+static bool
+waits_for(const pn_extension *chain, uint64_t number)
+{
+    for (size_t i = 0; i < chain->chain_count; i++) {
+        if (pn_extension_number(chain->chain, i) == number)
+            return true;
+    }
+    return false;
+}
+
+/* As many requests as may are under way. Those that wait for one of them must
+ * not wait here for its end. */
+static void
+hold_back(CellObject *cell, const pn_mail *mail)
+{
+    if (mail->env.kind == PN_ASK && waits_for(&mail->ext, cell->number))
+        pn_mailbox_reply_error(cell->mailbox, cell->number, mail->env.source,
+                               mail->env.id, "deadlock", NULL);
+    else if (pn_cell_hold(cell, mail) < 0)
+        fail_run(cell, &mail->env);
+}
+
+static bool
+must_wait(const CellObject *cell)
+{
+    if (cell->max_inflight == 0)
+        return false;
+    return cell->inflight >= cell->max_inflight ||
+           (cell->waiting != NULL && cell->waiting->count > 0);
+}
+
+/* Whether nobody wants it any more. */
+static bool
+is_dropped(CellObject *cell, const pn_mail *mail)
+{
+    if (mail->env.kind == PN_ASK &&
+        pn_mailbox_was_recalled(cell->mailbox, mail->env.source, mail->env.id))
+        return true;
+    if (mail->ext.deadline == 0 || pn_clock_now() < mail->ext.deadline)
+        return false;
+    cell->expired++;
+    return true;
+}
+
+/* Run what may begin now. */
+static void
+begin(CellObject *cell, const pn_mail *mail)
+{
+    PyObject *command = find_command(cell, mail);
+    if (command != NULL)
+        run_command(cell, mail, command);
+    else if (PyErr_Occurred())
+        fail_run(cell, &mail->env);
+    else
+        refuse_command(cell, &mail->env);
     Py_XDECREF(command);
+}
+
+void
+pn_mailbox_resume(CellObject *cell, const pn_mail *mail)
+{
+    if (!is_dropped(cell, mail))
+        begin(cell, mail);
+}
+
+void
+pn_mailbox_run(MailboxObject *self, const pn_mail *mail)
+{
+    CellObject *cell = pn_mailbox_cell(self, mail->env.target);
+    if (cell == NULL || cell->gone) {
+        pn_mailbox_refuse(self, mail->env.source, &mail->env);
+        return;
+    }
+    if (is_dropped(cell, mail))
+        return;
+    Py_INCREF(cell); /* it may end meanwhile */
+    if (must_wait(cell))
+        hold_back(cell, mail);
+    else
+        begin(cell, mail);
+    Py_DECREF(cell);
 }

@@ -1,11 +1,12 @@
-/* What this actor sends: asks and tells. */
+/* What an actor sends: asks and tells. */
 #include "base/status.h"
+#include "python/cell.h"
 #include "python/command.h"
 #include "python/error.h"
 #include "python/future.h"
-#include "python/mailbox.h"
 #include "python/payload.h"
-#include "python/proxy.h"
+#include "python/sending.h"
+#include "sys/clock.h"
 
 int
 pn_mailbox_check(MailboxObject *self)
@@ -46,13 +47,14 @@ pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
 static PyObject *
 new_future(MailboxObject *self)
 {
-    if (self->create_future == NULL) {
+    if (self->loop == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the mailbox has no loop yet");
         return NULL;
     }
-    PyObject *create = Py_NewRef(self->create_future);
-    PyObject *future = PyObject_CallNoArgs(create);
-    Py_DECREF(create);
+    PyObject *make = Py_NewRef(self->port.future);
+    PyObject *args[] = {self->loop};
+    PyObject *future = PyObject_Vectorcall(make, args, 0, self->state->loop);
+    Py_DECREF(make);
     return future;
 }
 
@@ -68,20 +70,13 @@ failed_future(MailboxObject *self, PyObject *future)
 
 /* --- a message to send --- */
 
-/* What a caller wants sent. args and kwargs are borrowed, the rest owned. */
-typedef struct {
-    uint64_t target;
-    PyObject *name; /* of a target that others must resolve, or NULL */
-    PyObject *command;
-    PyObject *known; /* the BaseCommand of that name here, or NULL */
-    PyObject *args;
-    PyObject *kwargs;
-} sending;
-
 typedef struct {
     pn_envelope env;
-    pn_peer *peer;
+    pn_extension ext;
+    pn_way way;
     pn_ref payload;
+    PyObject *value; /* in place of a payload; borrowed from the call */
+    uint8_t chain[PN_CHAIN_LIMIT * sizeof(uint64_t)];
 } outgoing;
 
 int
@@ -188,20 +183,28 @@ pn_mailbox_shipped(MailboxObject *self, uint64_t target,
     return -1;
 }
 
-/* See that the target knows the command, if it is of this process. */
-static int
-ship_commands(MailboxObject *self, const sending *call)
+/* Whether a node is in this process. */
+static bool
+is_near(MailboxObject *self, uint64_t node)
 {
-    if (call->known == NULL || call->name != NULL ||
-        call->target == self->number)
+    pn_way way = pn_mailbox_way(self, node);
+    return way.box != NULL && way.box->node == node;
+}
+
+/* See that the target's process knows the command, if it is of this one. */
+static int
+ship_commands(MailboxObject *self, const pn_sending *call)
+{
+    uint64_t node = pn_node_of(call->target);
+    if (call->known == NULL || call->name != NULL || is_near(self, node))
         return 0;
     unsigned long long serial = ((BaseCommandObject *)call->known)->serial;
-    uintptr_t shipped = (uintptr_t)pn_map_get(&self->shipped, call->target);
+    uintptr_t shipped = (uintptr_t)pn_map_get(&self->shipped, node);
     if (serial == 0 || shipped > serial)
         return 0;
     PyObject *define = Py_NewRef(self->port.define);
     PyObject *latest = PyObject_CallFunction(
-        define, "KK", (unsigned long long)call->target,
+        define, "KK", (unsigned long long)node,
         shipped == 0 ? 0ULL : (unsigned long long)(shipped - 1));
     Py_DECREF(define);
     if (latest == NULL)
@@ -210,7 +213,7 @@ ship_commands(MailboxObject *self, const sending *call)
     Py_DECREF(latest);
     if (PyErr_Occurred())
         return -1;
-    return pn_mailbox_shipped(self, call->target, serial);
+    return pn_mailbox_shipped(self, node, serial);
 }
 
 /* Whether the actor's link has gone and its end is still to be told: an ask
@@ -218,37 +221,104 @@ ship_commands(MailboxObject *self, const sending *call)
 static bool
 is_ending(const MailboxObject *self, uint64_t number)
 {
-    return !self->closed && pn_router_find(&self->router, number) != NULL;
+    return !self->closed &&
+           pn_router_find(&self->router, pn_node_of(number)) != NULL;
+}
+
+/* What the message inherits of the scope in which it is sent. */
+static void
+inherit(const pn_sending *call, outgoing *out)
+{
+    const RequestObject *request = call->scope.request;
+    pn_extension *ext = &out->ext;
+    ext->deadline = call->scope.deadline;
+    if (request == NULL || request->cell != call->cell)
+        return;
+    if (request->chain_count > 0) {
+        ext->chain = request->chain;
+        ext->chain_count = request->chain_count;
+    } else {
+        ext->chain = out->chain;
+        ext->chain_count =
+            pn_extension_append(out->chain, 0, call->cell->number);
+    }
+}
+
+static int
+prepare_envelope(uint8_t kind, const pn_sending *call, outgoing *out)
+{
+    pn_envelope *env = &out->env;
+    *env = (pn_envelope){
+        .kind = kind,
+        .source = call->cell->number,
+        .target = call->target,
+        .named = call->name != NULL,
+    };
+    if (pn_mailbox_set_text(&env->command, &env->command_size, call->command,
+                            "command") < 0)
+        return -1;
+    return env->named ? pn_mailbox_set_text(&env->name, &env->name_size,
+                                            call->name, "target")
+                      : 0;
+}
+
+/* The arguments: by reference to who is near, if nobody can change them. */
+static int
+prepare_payload(MailboxObject *self, const pn_sending *call, outgoing *out)
+{
+    if (ship_commands(self, call) < 0)
+        return -1;
+    if (call->name == NULL && PyDict_GET_SIZE(call->kwargs) == 0 &&
+        pn_letter_may_share(call->args) &&
+        is_near(self, pn_node_of(call->target))) {
+        out->value = call->args;
+        return 0;
+    }
+    return dump_arguments(self, call->args, call->kwargs, &out->payload);
+}
+
+/* Find the way, and room on it. 0, or -1 with an exception. */
+static int
+find_way(MailboxObject *self, const pn_sending *call, outgoing *out)
+{
+    uint64_t target = call->target;
+    if (!self->closed)
+        out->way = pn_mailbox_way(self, target);
+    if (out->way.peer != NULL && pn_mailbox_is_full(self, out->way)) {
+        pn_mailbox_flush_peer(self, out->way.peer);
+        out->way = pn_mailbox_way(self, target);
+    }
+    if (!pn_way_exists(out->way)) {
+        if (is_ending(self, target))
+            return 0;
+        raise_unreachable(self, target, call->name);
+        return -1;
+    }
+    if (!pn_mailbox_is_full(self, out->way))
+        return 0;
+    raise_condition(self, target, "mailbox-full", "", 0);
+    return -1;
 }
 
 /* Fill *out. 0, or -1 with an exception and nothing to release. */
 static int
-prepare(MailboxObject *self, uint8_t kind, const sending *call, outgoing *out)
+prepare(MailboxObject *self, uint8_t kind, const pn_sending *call,
+        outgoing *out)
 {
-    pn_envelope *env = &out->env;
-    *out = (outgoing){.env = {.kind = kind, .source = self->number}};
-    env->target = call->target;
-    env->named = call->name != NULL;
-    if (pn_mailbox_set_text(&env->command, &env->command_size, call->command,
-                            "command") < 0)
+    out->ext = (pn_extension){0};
+    out->way = (pn_way){0};
+    out->payload = (pn_ref){0};
+    out->value = NULL;
+    inherit(call, out);
+    if (out->ext.deadline != 0 && pn_clock_now() >= out->ext.deadline) {
+        raise_condition(self, call->target, "deadline", "", 0);
         return -1;
-    if (env->named && pn_mailbox_set_text(&env->name, &env->name_size,
-                                          call->name, "target") < 0)
-        return -1;
-    if (ship_commands(self, call) < 0 ||
-        dump_arguments(self, call->args, call->kwargs, &out->payload) < 0)
+    }
+    if (prepare_envelope(kind, call, out) < 0 ||
+        prepare_payload(self, call, out) < 0)
         return -1;
     /* Dumping may have run anybody's code: only now look for the way. */
-    out->peer = self->closed ? NULL : pn_mailbox_way(self, env->target);
-    if (out->peer != NULL && pn_outbox_full(&out->peer->link.out)) {
-        pn_mailbox_flush_peer(self, out->peer);
-        out->peer = pn_mailbox_way(self, env->target);
-    }
-    if (out->peer == NULL && !is_ending(self, env->target))
-        raise_unreachable(self, env->target, call->name);
-    else if (out->peer != NULL && pn_outbox_full(&out->peer->link.out))
-        raise_condition(self, env->target, "mailbox-full", "", 0);
-    else
+    if (find_way(self, call, out) == 0)
         return 0;
     pn_ref_release(&out->payload);
     return -1;
@@ -257,51 +327,82 @@ prepare(MailboxObject *self, uint8_t kind, const sending *call, outgoing *out)
 /* Put what was prepared on its way, if there still is one: what is for an
  * actor that is ending waits for its end. */
 static int
-put_prepared(MailboxObject *self, outgoing *out)
+put_prepared(MailboxObject *self, const pn_sending *call, outgoing *out)
 {
-    if (out->peer != NULL)
-        return pn_mailbox_put(self, out->peer, &out->env, out->payload);
-    pn_ref_release(&out->payload);
-    return 0;
+    uint8_t extension[PN_EXTENSION_LIMIT];
+    size_t size = pn_extension_size(&out->ext);
+    if (!pn_way_exists(out->way)) {
+        pn_ref_release(&out->payload);
+        return 0;
+    }
+    if (size > 0) {
+        pn_extension_encode(&out->ext, extension);
+        out->env.extension = extension;
+        out->env.extension_size = (uint16_t)size;
+    }
+    if (out->way.box == NULL)
+        return pn_mailbox_put(self, out->way, &out->env, out->payload);
+    PyObject *known =
+        is_near(self, pn_node_of(call->target)) ? call->known : NULL;
+    return pn_mailbox_put_near(self, out->way.box, &out->env, out->payload,
+                               out->value, known);
 }
 
 /* --- asking --- */
 
+/* The future knows what it stands for, to cancel it. */
 static int
-put_ask(MailboxObject *self, const sending *call, PyObject *future)
+mark_future(MailboxObject *self, PyObject *future, uint64_t id)
+{
+    PyObject *number = PyLong_FromUnsignedLongLong(id);
+    if (number == NULL)
+        return -1;
+    int err = PyObject_SetAttr(future, self->state->id, number);
+    Py_DECREF(number);
+    if (err == 0)
+        err = PyObject_SetAttr(future, self->state->mailbox, (PyObject *)self);
+    return err;
+}
+
+static int
+put_ask(MailboxObject *self, const pn_sending *call, PyObject *future)
 {
     outgoing out;
     if (prepare(self, PN_ASK, call, &out) < 0)
         return -1;
-    int err =
-        pn_pending_add(&self->pending, out.env.target, future, &out.env.id);
+    int err = pn_pending_add(&self->pending, call->cell->number,
+                             out.env.target, future, &out.env.id);
     if (err < 0) {
         pn_ref_release(&out.payload);
         (void)pn_raise_status(self->state, err);
         return -1;
     }
     Py_INCREF(future); /* the table's */
-    if (put_prepared(self, &out) == 0)
+    uint64_t id = out.env.id;
+    int64_t deadline = out.ext.deadline;
+    if (put_prepared(self, call, &out) == 0 &&
+        mark_future(self, future, id) == 0 &&
+        (deadline == 0 || pn_mailbox_set_deadline(self, id, deadline) == 0))
         return 0;
-    Py_XDECREF((PyObject *)pn_pending_take(&self->pending, out.env.id));
+    Py_XDECREF((PyObject *)pn_pending_take(&self->pending, id));
     return -1;
 }
 
 static int
-put_tell(MailboxObject *self, const sending *call)
+put_tell(MailboxObject *self, const pn_sending *call)
 {
     outgoing out;
     if (prepare(self, PN_TELL, call, &out) < 0)
         return -1;
-    if (out.peer == NULL)
-        self->dead_letters++;
-    return put_prepared(self, &out);
+    if (!pn_way_exists(out.way))
+        call->cell->dead_letters++;
+    return put_prepared(self, call, &out);
 }
 
 /* A future for the call: its reply, or None once a tell is accepted. Every
  * failure is the future's. */
 static PyObject *
-send_call(MailboxObject *self, const sending *call, bool ask)
+send_call(MailboxObject *self, const pn_sending *call, bool ask)
 {
     PyObject *future = new_future(self);
     if (future == NULL)
@@ -318,70 +419,13 @@ send_call(MailboxObject *self, const sending *call, bool ask)
     return future;
 }
 
-/* --- what the callers give --- */
+/* --- methods --- */
 
-/* The number of a target, and for a name that is not known here 0 and that
- * name: call->name is a new reference, or NULL. */
-static int
-resolve(MailboxObject *self, PyObject *target, sending *call)
+PyObject *
+pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
+            bool tell)
 {
-    PyTypeObject *proxy_type = (PyTypeObject *)self->state->proxy_type;
-    if (PyObject_TypeCheck(target, proxy_type) &&
-        ((BaseProxyObject *)target)->generation == self->state->generation) {
-        call->target = ((BaseProxyObject *)target)->number;
-        return 0;
-    }
-    PyObject *resolve = Py_NewRef(self->port.resolve);
-    PyObject *found = PyObject_CallOneArg(resolve, target);
-    Py_DECREF(resolve);
-    if (found == NULL)
-        return -1;
-    PyObject *name = NULL;
-    unsigned long long number = 0;
-    int ok = PyArg_ParseTuple(found, "KO;a target", &number, &name);
-    if (ok && name != Py_None)
-        call->name = Py_NewRef(name);
-    call->target = number;
-    Py_DECREF(found);
-    return ok ? 0 : -1;
-}
-
-/* The command: its object in the table, if it is known here, and its name. */
-static int
-look_up(MailboxObject *self, PyObject *command, sending *call)
-{
-    PyTypeObject *type = (PyTypeObject *)self->state->command_type;
-    if (PyObject_TypeCheck(command, type)) {
-        call->known = Py_NewRef(command);
-        command = ((BaseCommandObject *)command)->name;
-    } else if (PyUnicode_Check(command)) {
-        call->known = PyDict_GetItemWithError(self->port.table, command);
-        Py_XINCREF(call->known);
-    } else {
-        PyErr_Format(PyExc_TypeError,
-                     "a command is a name or a Command, not "
-                     "%s",
-                     Py_TYPE(command)->tp_name);
-    }
-    if (command == NULL)
-        PyErr_SetString(PyExc_TypeError, "the command has no name");
-    if (PyErr_Occurred())
-        return -1;
-    if (call->known != NULL) {
-        call->command = Py_NewRef(command);
-        return 0;
-    }
-    call->command = PyObject_CallMethodNoArgs(command, self->state->lower);
-    if (call->command == NULL)
-        return -1;
-    call->known = PyDict_GetItemWithError(self->port.table, call->command);
-    Py_XINCREF(call->known);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static PyObject *
-send(MailboxObject *self, PyObject *const *args, Py_ssize_t nargs, bool tell)
-{
+    MailboxObject *self = cell->mailbox;
     if (nargs != 4 || !PyTuple_Check(args[2]) || !PyDict_Check(args[3])) {
         PyErr_SetString(PyExc_TypeError,
                         "takes (target, command, args: tuple, kwargs: dict)");
@@ -390,13 +434,15 @@ send(MailboxObject *self, PyObject *const *args, Py_ssize_t nargs, bool tell)
     if (pn_mailbox_check(self) < 0)
         return NULL;
     PyObject *future = NULL;
-    sending call = {.args = args[2], .kwargs = args[3]};
-    if (resolve(self, args[0], &call) == 0 &&
-        look_up(self, args[1], &call) == 0) {
+    pn_sending call = {.cell = cell, .args = args[2], .kwargs = args[3]};
+    if (pn_scope_read(self->state, &call.scope) == 0 &&
+        pn_sending_resolve(self, args[0], &call) == 0 &&
+        pn_sending_look_up(self, args[1], &call) == 0) {
         bool ask = !tell && (call.known == NULL ||
                              ((BaseCommandObject *)call.known)->ack);
         future = send_call(self, &call, ask);
     }
+    Py_XDECREF(call.scope.held);
     Py_XDECREF(call.name);
     Py_XDECREF(call.command);
     Py_XDECREF(call.known);
@@ -406,37 +452,13 @@ send(MailboxObject *self, PyObject *const *args, Py_ssize_t nargs, bool tell)
 PyObject *
 pn_mailbox_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    return send((MailboxObject *)op, args, nargs, false);
+    CellObject *cell = ((MailboxObject *)op)->main;
+    return pn_cell_put(cell, args, nargs, false);
 }
 
 PyObject *
 pn_mailbox_tell(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    return send((MailboxObject *)op, args, nargs, true);
-}
-
-PyObject *
-pn_current_mailbox(PyObject *module, PyObject *unused)
-{
-    (void)unused;
-    pn_state *state = PyModule_GetState(module);
-    PyObject *value;
-    if (PyContextVar_Get(state->current, NULL, &value) < 0)
-        return NULL;
-    if (value == NULL || value == Py_None)
-        return value == NULL ? Py_NewRef(Py_None) : value;
-    MailboxObject *self = (MailboxObject *)value;
-    bool usable = Py_TYPE(value) == (PyTypeObject *)state->mailbox_type &&
-                  !self->closed && self->thread == PyThread_get_thread_ident();
-    PyObject *loop = NULL;
-    if (usable)
-        loop = PyObject_CallNoArgs(state->get_running_loop);
-    if (usable && loop == NULL)
-        PyErr_Clear(); /* no loop runs: no mailbox to use */
-    usable = usable && loop == self->loop;
-    Py_XDECREF(loop);
-    if (usable)
-        return value;
-    Py_DECREF(value);
-    Py_RETURN_NONE;
+    CellObject *cell = ((MailboxObject *)op)->main;
+    return pn_cell_put(cell, args, nargs, true);
 }

@@ -60,7 +60,6 @@ pn_mailbox_detach(MailboxObject *self)
 
 /* What is called of a loop. */
 typedef struct {
-    PyObject *create_future;
     PyObject *call_soon;
     PyObject *end_turn;
     PyObject *on_ready;
@@ -69,17 +68,14 @@ typedef struct {
 static int
 look_up_calls(PyObject *op, PyObject *loop, loop_calls *out)
 {
-    *out = (loop_calls){.create_future =
-                            PyObject_GetAttrString(loop, "create_future")};
-    if (out->create_future != NULL)
-        out->call_soon = PyObject_GetAttrString(loop, "call_soon");
+    *out =
+        (loop_calls){.call_soon = PyObject_GetAttrString(loop, "call_soon")};
     if (out->call_soon != NULL)
         out->end_turn = PyObject_GetAttrString(op, "_end_turn");
     if (out->end_turn != NULL)
         out->on_ready = PyObject_GetAttrString(op, "_on_ready");
     if (out->on_ready != NULL)
         return 0;
-    Py_XDECREF(out->create_future);
     Py_XDECREF(out->call_soon);
     Py_XDECREF(out->end_turn);
     return -1;
@@ -105,7 +101,6 @@ pn_mailbox_attach(PyObject *op, PyObject *loop)
         added = PyObject_CallMethod(loop, "add_reader", "iO", self->poller.fd,
                                     calls.on_ready);
     Py_DECREF(calls.on_ready);
-    Py_XSETREF(self->create_future, calls.create_future);
     Py_XSETREF(self->call_soon, calls.call_soon);
     Py_XSETREF(self->end_turn, calls.end_turn);
     if (added == NULL)
@@ -187,28 +182,6 @@ read_peer(MailboxObject *self, pn_peer *peer, int64_t deadline)
         take_buffer_back(self, peer);
 }
 
-/* Move what this actor sent itself from its outbox to its inbox. */
-static int
-turn_local_around(pn_peer *local)
-{
-    pn_slice slices[PN_OUTBOX_SLICES];
-    int count;
-    while ((count = pn_outbox_peek(&local->link.out, slices)) > 0) {
-        size_t size = 0;
-        for (int i = 0; i < count; i++) {
-            int err = pn_buffer_append(&local->link.in.bytes, slices[i].data,
-                                       slices[i].size);
-            if (err < 0 && i == 0)
-                return err;
-            if (err < 0)
-                break;
-            size += slices[i].size;
-        }
-        pn_outbox_sent(&local->link.out, size);
-    }
-    return count;
-}
-
 /* Leave a dispatch: everything that was answered leaves now. */
 static void
 leave_dispatch(MailboxObject *self)
@@ -219,19 +192,18 @@ leave_dispatch(MailboxObject *self)
         pn_mailbox_free_graveyard(self);
 }
 
+/* Handle what has come from this process, until there is none or time is
+ * up. */
 static void
-read_local(MailboxObject *self, int64_t deadline)
+read_box(MailboxObject *self, int64_t deadline)
 {
-    pn_peer *local = self->self;
-    if (!local->unread && pn_outbox_empty(&local->link.out))
-        return;
-    int err = local->unread ? PN_OK : turn_local_around(local);
-    if (err >= 0)
-        err = drain_inbox(self, local, deadline);
-    if (err < 0) {
-        (void)pn_raise_status(self->state, err);
-        pn_mailbox_report(self);
-        local->unread = true; /* what lies behind it has its turn, too */
+    pn_letter *letter;
+    while (self->box != NULL && !self->held && !PyErr_Occurred() &&
+           (letter = pn_box_take(self->box)) != NULL) {
+        pn_mailbox_receive_near(self, letter);
+        pn_letter_free(letter);
+        if (pn_clock_now() > deadline)
+            break;
     }
 }
 
@@ -245,7 +217,7 @@ read_unread(MailboxObject *self, int64_t deadline)
     while (count < PN_POLL_BATCH &&
            (entry = pn_map_next(&self->peers, &cursor)) != NULL) {
         pn_peer *peer = entry->value;
-        if (peer->unread && !peer->local)
+        if (peer->unread)
             unread[count++] = peer;
     }
     for (size_t i = 0; i < count && !self->closed; i++) {
@@ -257,11 +229,13 @@ read_unread(MailboxObject *self, int64_t deadline)
 static bool
 any_unread(const MailboxObject *self)
 {
+    if (self->box != NULL && atomic_load(&self->box->count) > 0)
+        return true;
     size_t cursor = 0;
     const pn_map_entry *entry;
     while ((entry = pn_map_next(&self->peers, &cursor)) != NULL) {
         const pn_peer *peer = entry->value;
-        if (peer->unread || (peer->local && !pn_outbox_empty(&peer->link.out)))
+        if (peer->unread)
             return true;
     }
     return false;
@@ -299,10 +273,22 @@ pn_mailbox_end_turn(PyObject *op, PyObject *unused)
         Py_RETURN_NONE;
     int64_t deadline = pn_clock_now() + BATCH_NS;
     self->busy = true;
-    read_local(self, deadline);
+    read_box(self, deadline);
     if (!PyErr_Occurred())
         read_unread(self, deadline);
     return finish_batch(self);
+}
+
+static void
+handle_peer(MailboxObject *self, const pn_poll_event *event, int64_t deadline)
+{
+    pn_peer *peer = pn_mailbox_watched(self, event->owner);
+    if (peer == NULL)
+        return;
+    if (event->writable && !peer->lost)
+        pn_mailbox_flush_peer(self, peer);
+    if (event->readable && !peer->lost)
+        read_peer(self, peer, deadline);
 }
 
 static void
@@ -310,13 +296,14 @@ handle_events(MailboxObject *self, const pn_poll_event *events, int count)
 {
     int64_t deadline = pn_clock_now() + BATCH_NS;
     for (int i = 0; i < count && !self->closed && !PyErr_Occurred(); i++) {
-        pn_peer *peer = pn_mailbox_watched(self, events[i].owner);
-        if (peer == NULL)
-            continue;
-        if (events[i].writable && !peer->lost)
-            pn_mailbox_flush_peer(self, peer);
-        if (events[i].readable && !peer->lost)
-            read_peer(self, peer, deadline);
+        if (events[i].owner == PN_WATCH_TIMER) {
+            pn_mailbox_expire(self);
+        } else if (events[i].owner == PN_WATCH_BOX) {
+            pn_box_acknowledge(self->box);
+            read_box(self, deadline);
+        } else {
+            handle_peer(self, &events[i], deadline);
+        }
     }
 }
 
@@ -388,7 +375,7 @@ pn_mailbox_flush(PyObject *op, PyObject *unused)
     const pn_map_entry *entry;
     while ((entry = pn_map_next(&self->peers, &cursor)) != NULL) {
         const pn_peer *peer = entry->value;
-        if (!peer->local && !pn_outbox_empty(&peer->link.out))
+        if (!pn_outbox_empty(&peer->link.out))
             Py_RETURN_FALSE;
     }
     Py_RETURN_TRUE;

@@ -3,23 +3,21 @@
 #include "python/future.h"
 
 typedef struct {
-    PyObject_HEAD MailboxObject *mailbox; /* strong */
-    uint64_t source;
-    uint64_t id;
+    PyObject_HEAD RequestObject *request; /* strong */
 } ReplierObject;
 
 static int
 replier_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((ReplierObject *)op)->mailbox);
+    Py_VISIT(((ReplierObject *)op)->request);
     return 0;
 }
 
 static int
 replier_clear(PyObject *op)
 {
-    Py_CLEAR(((ReplierObject *)op)->mailbox);
+    Py_CLEAR(((ReplierObject *)op)->request);
     return 0;
 }
 
@@ -35,18 +33,22 @@ replier_dealloc(PyObject *op)
 
 /* 0, or -1 with the exception that is to end the program's loop. */
 static int
-answer(MailboxObject *mailbox, PyObject *task, uint64_t source, uint64_t id)
+answer(RequestObject *request, PyObject *task)
 {
-    PyObject *result = PyObject_CallMethodNoArgs(task, mailbox->state->result);
+    CellObject *cell = request->cell;
+    pn_state *state = cell->mailbox->state;
+    PyObject *result = PyObject_CallMethodNoArgs(task, state->result);
     PyObject *error = result == NULL ? pn_take_exception() : NULL;
-    if (result != NULL && id != 0)
-        pn_mailbox_reply(mailbox, source, id, result);
-    /* What the actor's own end cancels is answered by its DOWN. */
-    bool ended =
-        error != NULL && mailbox->ending &&
-        PyErr_GivenExceptionMatches(error, mailbox->state->cancelled_error);
-    if (error != NULL && !ended)
-        pn_mailbox_failed(mailbox, source, id, error);
+    if (result != NULL && request->id != 0 && !request->cancelled)
+        pn_mailbox_reply(cell, request->source, request->id, result);
+    /* What the actor's own end cancels is answered by its DOWN; who cancelled
+     * an ask waits for no answer. */
+    bool ended = error != NULL && (cell->ending || request->cancelled) &&
+                 PyErr_GivenExceptionMatches(error, state->cancelled_error);
+    if (error != NULL && !ended) {
+        cell->failed++;
+        pn_mailbox_failed(cell, request->source, request->id, error);
+    }
     Py_XDECREF(result);
     Py_XDECREF(error);
     return PyErr_Occurred() ? -1 : 0;
@@ -55,7 +57,7 @@ answer(MailboxObject *mailbox, PyObject *task, uint64_t source, uint64_t id)
 static PyObject *
 replier_call(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    ReplierObject *self = (ReplierObject *)op;
+    RequestObject *request = ((ReplierObject *)op)->request;
     PyObject *task;
     if (kwargs != NULL && PyDict_Size(kwargs) > 0) {
         PyErr_SetString(PyExc_TypeError, "Replier takes no keywords");
@@ -63,14 +65,18 @@ replier_call(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     if (!PyArg_ParseTuple(args, "O:Replier", &task))
         return NULL;
-    MailboxObject *mailbox = self->mailbox;
-    if (mailbox == NULL || mailbox->tasks == NULL)
+    if (request == NULL || request->cell == NULL)
         Py_RETURN_NONE; /* being collected */
-    Py_INCREF(mailbox);
-    int err = PySet_Discard(mailbox->tasks, task) < 0
-                  ? -1
-                  : answer(mailbox, task, self->source, self->id);
-    Py_DECREF(mailbox);
+    Py_INCREF(request);
+    CellObject *cell = (CellObject *)Py_NewRef((PyObject *)request->cell);
+    pn_request_end(request);
+    int err = cell->tasks == NULL || PySet_Discard(cell->tasks, task) >= 0
+                  ? answer(request, task)
+                  : -1;
+    if (err == 0)
+        pn_cell_advance(cell);
+    Py_DECREF(cell);
+    Py_DECREF(request);
     if (err < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -103,35 +109,37 @@ pn_add_replier(PyObject *module, pn_state *state)
 }
 
 static PyObject *
-new_replier(MailboxObject *mailbox, uint64_t source, uint64_t id)
+new_replier(RequestObject *request)
 {
-    PyTypeObject *type = (PyTypeObject *)mailbox->state->replier_type;
+    pn_state *state = request->cell->mailbox->state;
+    PyTypeObject *type = (PyTypeObject *)state->replier_type;
     ReplierObject *self = (ReplierObject *)type->tp_alloc(type, 0);
-    if (self == NULL)
-        return NULL;
-    self->mailbox = (MailboxObject *)Py_NewRef((PyObject *)mailbox);
-    self->source = source;
-    self->id = id;
+    if (self != NULL)
+        self->request = (RequestObject *)Py_NewRef((PyObject *)request);
     return (PyObject *)self;
 }
 
 int
-pn_replier_watch(MailboxObject *mailbox, PyObject *task, uint64_t source,
-                 uint64_t id)
+pn_replier_watch(RequestObject *request, PyObject *task)
 {
-    int done = pn_future_is_done(mailbox->state, task);
+    CellObject *cell = request->cell;
+    pn_state *state = cell->mailbox->state;
+    int done = pn_future_is_done(state, task);
     if (done < 0)
         return -1;
     if (done)
-        return answer(mailbox, task, source, id);
-    PyObject *replier = new_replier(mailbox, source, id);
+        return answer(request, task);
+    PyObject *tasks = pn_cell_tasks(cell);
+    if (tasks == NULL || pn_request_begin(request, task) < 0)
+        return -1;
+    PyObject *replier = new_replier(request);
     if (replier == NULL)
         return -1;
-    PyObject *added = PyObject_CallMethodOneArg(
-        task, mailbox->state->add_done_callback, replier);
+    PyObject *added =
+        PyObject_CallMethodOneArg(task, state->add_done_callback, replier);
     Py_DECREF(replier);
     if (added == NULL)
         return -1;
     Py_DECREF(added);
-    return PySet_Add(mailbox->tasks, task);
+    return PySet_Add(tasks, task);
 }

@@ -2,14 +2,12 @@
 #ifndef PN_PYTHON_REPLIER_H
 #define PN_PYTHON_REPLIER_H
 
-#include "python/mailbox.h"
+#include "python/request.h"
 
 int pn_add_replier(PyObject *module, pn_state *state);
 
-/* Answer ask id of source with what becomes of task, now if it is done; the
- * mailbox keeps the task until then. id 0: a tell, whose failure is only
- * reported. 0, or -1 with an exception. */
-int pn_replier_watch(MailboxObject *mailbox, PyObject *task, uint64_t source,
-                     uint64_t id);
+/* Answer the request with what becomes of task, now if it is done; its cell
+ * keeps the task until then. 0, or -1 with an exception. */
+int pn_replier_watch(RequestObject *request, PyObject *task);
 
 #endif

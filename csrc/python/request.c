@@ -1,18 +1,20 @@
 #include "python/request.h"
 
-typedef struct {
-    PyObject_HEAD MailboxObject *mailbox; /* strong */
-    PyObject *caller;                     /* made when asked for */
-    uint64_t source;
-} RequestObject;
+#include "python/future.h"
+#include "sys/clock.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <structmember.h>
 
 static int
 request_traverse(PyObject *op, visitproc visit, void *arg)
 {
     RequestObject *self = (RequestObject *)op;
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->mailbox);
+    Py_VISIT(self->cell);
     Py_VISIT(self->caller);
+    Py_VISIT(self->task);
     return 0;
 }
 
@@ -20,8 +22,11 @@ static int
 request_clear(PyObject *op)
 {
     RequestObject *self = (RequestObject *)op;
-    Py_CLEAR(self->mailbox);
+    pn_request_end(self);
+    Py_CLEAR(self->cell);
     Py_CLEAR(self->caller);
+    Py_CLEAR(self->task);
+    Py_CLEAR(self->baggage);
     return 0;
 }
 
@@ -31,29 +36,142 @@ request_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     (void)request_clear(op);
+    PyMem_Free(((RequestObject *)op)->chain);
     type->tp_free(op);
     Py_DECREF(type);
 }
 
-PyObject *
-pn_request_new(MailboxObject *mailbox, uint64_t source)
+/* The chain with which asks of this request go out: those that wait for it,
+ * and its own actor. Of a long one the last are kept. */
+static int
+copy_chain(RequestObject *self, const pn_extension *ext)
 {
-    PyTypeObject *type = (PyTypeObject *)mailbox->state->request_type;
+    self->chain = PyMem_Malloc(PN_CHAIN_LIMIT * sizeof(uint64_t));
+    if (self->chain == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    size_t skipped = ext->chain_count < PN_CHAIN_LIMIT ? 0 : 1;
+    size_t count = ext->chain_count - skipped;
+    if (count > 0)
+        memcpy(self->chain, ext->chain + skipped * sizeof(uint64_t),
+               count * sizeof(uint64_t));
+    self->chain_count =
+        pn_extension_append(self->chain, count, self->cell->number);
+    return 0;
+}
+
+RequestObject *
+pn_request_new(CellObject *cell, const pn_mail *mail)
+{
+    PyTypeObject *type = (PyTypeObject *)cell->mailbox->state->request_type;
     RequestObject *self = (RequestObject *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    self->mailbox = (MailboxObject *)Py_NewRef((PyObject *)mailbox);
-    self->source = source;
-    return (PyObject *)self;
+    self->cell = (CellObject *)Py_NewRef((PyObject *)cell);
+    self->source = mail->env.source;
+    self->id = mail->env.kind == PN_ASK ? mail->env.id : 0;
+    self->deadline = mail->ext.deadline;
+    bool failed =
+        mail->ext.chain_count > 0 && copy_chain(self, &mail->ext) < 0;
+    if (!failed && mail->ext.baggage_size > 0) {
+        self->baggage =
+            PyBytes_FromStringAndSize((const char *)mail->ext.baggage,
+                                      (Py_ssize_t)mail->ext.baggage_size);
+        failed = self->baggage == NULL;
+    }
+    if (failed)
+        Py_CLEAR(self);
+    return self;
 }
+
+/* --- the table of those that run --- */
+
+uint64_t
+pn_request_key(uint64_t source, uint64_t id)
+{
+    /* 2^64 divided by the golden ratio: ids of one source stay apart. */
+    return pn_node_of(source) * 0x9e3779b97f4a7c15u + id;
+}
+
+RequestObject *
+pn_request_find(MailboxObject *mailbox, uint64_t source, uint64_t id)
+{
+    uint64_t key = pn_request_key(source, id);
+    RequestObject *at = pn_map_get(&mailbox->running, key);
+    while (at != NULL && (at->source != source || at->id != id))
+        at = at->next;
+    return at;
+}
+
+/* An ask can be found and cancelled; a tell is only counted. */
+static int
+enter(RequestObject *self)
+{
+    MailboxObject *mailbox = self->cell->mailbox;
+    uint64_t key = pn_request_key(self->source, self->id);
+    self->next = pn_map_get(&mailbox->running, key);
+    if (pn_map_put(&mailbox->running, key, self) == 0)
+        return 0;
+    self->next = NULL;
+    PyErr_NoMemory();
+    return -1;
+}
+
+static void
+leave(RequestObject *self)
+{
+    MailboxObject *mailbox = self->cell->mailbox;
+    uint64_t key = pn_request_key(self->source, self->id);
+    RequestObject *first = pn_map_get(&mailbox->running, key);
+    if (first == self && self->next == NULL) {
+        (void)pn_map_take(&mailbox->running, key);
+    } else if (first == self) { /* replacing takes no memory */
+        (void)pn_map_put(&mailbox->running, key, self->next);
+    } else {
+        while (first != NULL && first->next != self)
+            first = first->next;
+        if (first != NULL)
+            first->next = self->next;
+    }
+    self->next = NULL;
+}
+
+int
+pn_request_begin(RequestObject *self, PyObject *task)
+{
+    if (self->running)
+        return 0;
+    if (self->id != 0 && enter(self) < 0)
+        return -1;
+    self->running = true;
+    self->task = Py_XNewRef(task);
+    self->cell->inflight++;
+    return 0;
+}
+
+void
+pn_request_end(RequestObject *self)
+{
+    if (!self->running)
+        return;
+    self->running = false;
+    if (self->id != 0)
+        leave(self);
+    self->cell->inflight--;
+    Py_CLEAR(self->task);
+}
+
+/* --- what a command sees --- */
 
 static PyObject *
 request_get_actor(PyObject *op, void *closure)
 {
     (void)closure;
     RequestObject *self = (RequestObject *)op;
-    PyObject *actor = self->mailbox == NULL ? NULL : self->mailbox->actor;
-    return Py_NewRef(actor == NULL ? Py_None : actor);
+    if (self->cell == NULL)
+        Py_RETURN_NONE;
+    return pn_cell_actor(self->cell);
 }
 
 static PyObject *
@@ -61,10 +179,12 @@ request_get_caller(PyObject *op, void *closure)
 {
     (void)closure;
     RequestObject *self = (RequestObject *)op;
-    if (self->mailbox == NULL || self->mailbox->port.proxy == NULL)
+    PyObject *make =
+        self->cell == NULL ? NULL : self->cell->mailbox->port.proxy;
+    if (make == NULL)
         Py_RETURN_NONE;
     if (self->caller == NULL) {
-        PyObject *make = Py_NewRef(self->mailbox->port.proxy);
+        Py_INCREF(make);
         PyObject *caller =
             PyObject_CallFunction(make, "K", (unsigned long long)self->source);
         Py_DECREF(make);
@@ -80,9 +200,27 @@ request_get_connection(PyObject *op, void *closure)
 {
     (void)closure;
     RequestObject *self = (RequestObject *)op;
-    if (self->mailbox == NULL || self->source == self->mailbox->number)
+    if (self->cell == NULL || self->source == self->cell->number)
         Py_RETURN_NONE;
-    return Py_NewRef((PyObject *)self->mailbox);
+    return Py_NewRef((PyObject *)self->cell->mailbox);
+}
+
+static PyObject *
+request_get_deadline(PyObject *op, void *closure)
+{
+    (void)closure;
+    RequestObject *self = (RequestObject *)op;
+    if (self->deadline == 0)
+        Py_RETURN_NONE;
+    return PyFloat_FromDouble((double)self->deadline / 1e9);
+}
+
+static PyObject *
+request_get_baggage(PyObject *op, void *closure)
+{
+    (void)closure;
+    RequestObject *self = (RequestObject *)op;
+    return Py_NewRef(self->baggage == NULL ? Py_None : self->baggage);
 }
 
 static PyGetSetDef request_getset[] = {
@@ -92,16 +230,34 @@ static PyGetSetDef request_getset[] = {
      "The ActorProxy of the actor that sent it.", NULL},
     {"connection", request_get_connection, NULL,
      "The actor's mailbox; None for what it sent to itself.", NULL},
+    {"deadline", request_get_deadline, NULL,
+     "When its answer is of no use any more, in seconds of time.monotonic(); "
+     "None: never.",
+     NULL},
+    {"_baggage", request_get_baggage, NULL,
+     "What the caller's context sent along, as bytes, or None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMemberDef request_members[] = {
+    {"cancelled", T_BOOL, offsetof(RequestObject, cancelled), READONLY,
+     "Whether nobody waits for its answer any more."},
+    {"id", T_ULONGLONG, offsetof(RequestObject, id), READONLY,
+     "The ask's number at its caller; 0 for a tell."},
+    {NULL, 0, 0, 0, NULL},
+};
+
 PyDoc_STRVAR(request_doc,
-             "What a command gets first: actor, caller and connection.");
+             "What a command gets first: who runs it, who asked, until when.");
 
 static PyType_Slot request_slots[] = {
-    {Py_tp_doc, (void *)request_doc},   {Py_tp_getset, request_getset},
-    {Py_tp_traverse, request_traverse}, {Py_tp_clear, request_clear},
-    {Py_tp_dealloc, request_dealloc},   {0, NULL},
+    {Py_tp_doc, (void *)request_doc},
+    {Py_tp_getset, request_getset},
+    {Py_tp_members, request_members},
+    {Py_tp_traverse, request_traverse},
+    {Py_tp_clear, request_clear},
+    {Py_tp_dealloc, request_dealloc},
+    {0, NULL},
 };
 
 static PyType_Spec request_spec = {

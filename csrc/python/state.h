@@ -23,14 +23,21 @@ typedef struct {
     PyObject *set_result;
     PyObject *set_exception;
     PyObject *add_done_callback;
-    PyObject *release;          /* interned: memoryview.release */
-    PyObject *lower;            /* interned: str.lower */
+    PyObject *release; /* interned: memoryview.release */
+    PyObject *lower;   /* interned: str.lower */
+    PyObject *id;      /* interned: attributes of an ask's future */
+    PyObject *mailbox;
+    PyObject *loop;             /* ("loop",): names of a call's keywords */
     PyObject *get_running_loop; /* asyncio.get_running_loop */
-    PyObject *current;          /* ContextVar of the current actor's mailbox */
+    PyObject *current;          /* ContextVar of the current actor's cell */
+    PyObject *scope;            /* ContextVar of what an ask inherits */
+    PyObject *boxes;            /* dict: node -> capsule of a pn_box */
     PyObject *generation;       /* replaced in a forked child */
     PyObject *proxy_type;       /* type BaseProxy */
     PyObject *command_type;     /* type BaseCommand */
+    PyObject *cell_type;        /* type Cell */
     PyObject *request_type;     /* type Request */
+    PyObject *scope_type;       /* type Scope */
     PyObject *replier_type;     /* type Replier */
     PyObject *spinner_type;     /* type Spinner */
     PyObject *mailbox_type;     /* type Mailbox */

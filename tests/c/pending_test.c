@@ -15,10 +15,10 @@ test_ids_count_from_the_first_one(void)
     pn_pending pending;
     uint64_t id = 0;
     pn_pending_init(&pending, 41);
-    CHECK_INT(pn_pending_add(&pending, 1, &things[0], &id), PN_OK);
+    CHECK_INT(pn_pending_add(&pending, 7, 1, &things[0], &id), PN_OK);
     CHECK_INT(id, 41);
     CHECK(pn_pending_take(&pending, id) == &things[0]);
-    CHECK_INT(pn_pending_add(&pending, 1, &things[0], &id), PN_OK);
+    CHECK_INT(pn_pending_add(&pending, 7, 1, &things[0], &id), PN_OK);
     CHECK_INT(id, 42);
     CHECK(pn_pending_take(&pending, id) == &things[0]);
     pn_pending_free(&pending);
@@ -32,7 +32,7 @@ test_late_or_unknown_reply_finds_nobody(void)
     uint64_t id;
     pn_pending_init(&pending, 1);
     CHECK(pn_pending_take(&pending, 1) == NULL);
-    CHECK_INT(pn_pending_add(&pending, 1, &things[0], &id), PN_OK);
+    CHECK_INT(pn_pending_add(&pending, 7, 1, &things[0], &id), PN_OK);
     CHECK(pn_pending_take(&pending, id) == &things[0]);
     CHECK(pn_pending_take(&pending, id) == NULL);
     CHECK_INT(pn_pending_count(&pending), 0);
@@ -63,7 +63,7 @@ test_end_of_a_node_takes_its_waiters_in_order(void)
     uint64_t id;
     pn_pending_init(&pending, 1);
     for (size_t i = 1; i <= 999; i++)
-        CHECK_INT(pn_pending_add(&pending, i % 3, &things[i], &id), PN_OK);
+        CHECK_INT(pn_pending_add(&pending, 7, i % 3, &things[i], &id), PN_OK);
     CHECK(pn_pending_take_node(&pending, 3, false) == NULL);
     check_list(&pending, pn_pending_take_node(&pending, 1, false), 1, 3, 333);
     CHECK(pn_pending_take_node(&pending, 1, false) == NULL);
@@ -85,7 +85,7 @@ test_end_of_a_node_takes_the_waiters_of_all_its_actors(void)
     uint64_t id;
     pn_pending_init(&pending, 1);
     for (size_t i = 1; i <= 60; i++)
-        CHECK_INT(pn_pending_add(&pending, node + i % 2 + (i % 5) * actor,
+        CHECK_INT(pn_pending_add(&pending, 7, node + i % 2 + (i % 5) * actor,
                                  &things[i], &id),
                   PN_OK);
     CHECK(pn_pending_take_node(&pending, 1, false) == NULL);
@@ -103,7 +103,7 @@ test_bound_ask_ends_with_whom_it_went_to(void)
     pn_pending pending;
     uint64_t id;
     pn_pending_init(&pending, 1);
-    CHECK_INT(pn_pending_add(&pending, 0, &things[1], &id), PN_OK);
+    CHECK_INT(pn_pending_add(&pending, 7, 0, &things[1], &id), PN_OK);
     pn_pending_bind(&pending, id, 7);
     pn_pending_bind(&pending, 1000, 7); /* unknown: ignored */
     CHECK(pn_pending_take_node(&pending, 0, false) == NULL);
@@ -120,13 +120,13 @@ test_asking_while_a_taken_list_is_worked_off(void)
     uint64_t id;
     pn_pending_init(&pending, 1);
     for (size_t i = 1; i <= 10; i++)
-        CHECK_INT(pn_pending_add(&pending, 1, &things[i], &id), PN_OK);
+        CHECK_INT(pn_pending_add(&pending, 7, 1, &things[i], &id), PN_OK);
     pn_waiter *list = pn_pending_take_node(&pending, 1, false);
     for (size_t i = 1; i <= 10; i++) {
         pn_waiter *next = list->next;
         CHECK_INT(list->id, i);
         pn_pending_recycle(&pending, list);
-        CHECK_INT(pn_pending_add(&pending, 1, &things[10 + i], &id), PN_OK);
+        CHECK_INT(pn_pending_add(&pending, 7, 1, &things[10 + i], &id), PN_OK);
         CHECK_INT(id, 10 + i);
         list = next;
     }
@@ -144,14 +144,14 @@ test_without_memory_the_object_stays_with_the_caller(void)
         uint64_t id = 999;
         pn_pending_init(&pending, 1);
         fail_after(n);
-        int err = pn_pending_add(&pending, 1, &things[1], &id);
+        int err = pn_pending_add(&pending, 7, 1, &things[1], &id);
         fail_never();
         if (err < 0) {
             CHECK_INT(err, PN_ENOMEM);
             CHECK_INT(id, 999);
             CHECK_INT(pn_pending_count(&pending), 0);
             refused++;
-            CHECK_INT(pn_pending_add(&pending, 1, &things[1], &id), PN_OK);
+            CHECK_INT(pn_pending_add(&pending, 7, 1, &things[1], &id), PN_OK);
         }
         CHECK_INT(id, 1);
         CHECK(pn_pending_take(&pending, 1) == &things[1]);
@@ -213,7 +213,7 @@ test_random_schedule_hands_each_waiter_out_once(void)
                 targets[id] = GONE;
             break;
         default:
-            CHECK_INT(pn_pending_add(&pending, (uint64_t)target,
+            CHECK_INT(pn_pending_add(&pending, 7, (uint64_t)target,
                                      &things[last + 1], &id),
                       PN_OK);
             CHECK_INT(id, last + 1);

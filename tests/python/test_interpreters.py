@@ -74,7 +74,10 @@ class Port:
         self.told.append(told)
 
     start_task = defer = lost = fatal = failed = explain = define = control
-    introduce = proxy = control
+    introduce = proxy = actor = control
+
+    def future(self, *, loop):
+        return loop.create_future()
 
 async def main():
     loop = asyncio.get_running_loop()

@@ -117,6 +117,12 @@ class Port:
             return pickle.loads(data)
         return Failed(condition, data)
 
+    def future(self, *, loop: Any) -> Any:
+        return loop.create_future()
+
+    def actor(self, cell: Any) -> Any:
+        return None
+
     def start_task(self, awaitable: Any, context: Context) -> Any:
         return asyncio.Task(
             awaitable,
@@ -135,10 +141,10 @@ class Port:
     def lost(self, *told: Any) -> None:
         self.told.append(("lost", *told))
 
-    def fatal(self, error: BaseException) -> None:
+    def fatal(self, cell: Any, error: BaseException) -> None:
         raise error
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, cell: Any, error: BaseException) -> None:
         self.told.append(("failed", error))
 
     def resolve(self, target: Any) -> Any:

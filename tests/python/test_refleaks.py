@@ -93,6 +93,11 @@ def served(
     return link.mailbox
 
 
+def cells(count: int) -> list[Any]:
+    mailbox = _native.Mailbox(1, None, Port(pickle.loads))
+    return [mailbox.add_cell() for _ in range(count)]
+
+
 def requests(count: int) -> list[Any]:
     kept: list[Any] = []
     served(count, kept.append, [])
@@ -141,12 +146,14 @@ RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "BaseProxy": lambda n: [
         _native.BaseProxy("aid", "name", i + 1) for i in range(n)
     ],
+    "Cell": cells,
     "ForkChannel": channels,
     "Frame": frames,
     "FrameParser": lambda n: [_native.FrameParser(0) for _ in range(n)],
     "Mailbox": mailboxes,
     "Replier": repliers,
     "Request": requests,
+    "Scope": lambda n: [_native.Scope(1) for _ in range(n)],
     "Spinner": spinners,
 }
 
@@ -298,6 +305,22 @@ def attached_cycle() -> Any:
     return loop
 
 
+def cell_cycle() -> Any:
+    held = Held()
+    held.one = _native.Mailbox(1, None, Port(pickle.loads)).add_cell()  # type: ignore[attr-defined]
+    held.one.instance = held  # type: ignore[attr-defined]
+    return held
+
+
+def scope_cycle() -> Any:
+    kept: list[Any] = []
+    held = Held()
+    served(1, lambda request: kept.extend((request, _native.Scope(1))), [])
+    held.one = kept.pop()  # type: ignore[attr-defined]
+    kept.pop().caller.held = held
+    return held
+
+
 def request_cycle() -> Any:
     kept: list[Any] = []
     held = Held()
@@ -318,9 +341,11 @@ CYCLES: dict[str, list[Callable[[], Any]]] = {
     "BaseCommand": [command_cycle],
     "BaseProxy": [proxy_cycle],
     "FrameParser": [parser_cycle],
+    "Cell": [cell_cycle],
     "Mailbox": [mailbox_cycle, attached_cycle],
     "Replier": [replier_cycle],
     "Request": [request_cycle],
+    "Scope": [scope_cycle],
     "Spinner": [spinner_cycle],
 }
 
@@ -400,7 +425,8 @@ async def cancel_often(target: Any, count: int) -> None:
         asked = [pn.send(target, "nap", 0.0) for _ in range(10)]
         for one in asked:
             one.cancel()
-        await until(lambda: not mailbox.stats()["pending"], "late replies")
+        assert not mailbox.stats()["pending"]
+        assert await pn.send(target, "ping") == "pong"
 
 
 async def ask_itself(target: Any, count: int) -> None:

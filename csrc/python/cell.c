@@ -1,0 +1,376 @@
+#include "python/cell.h"
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "python/payload.h"
+#include "python/request.h"
+#include "sys/clock.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+/* --- life --- */
+
+CellObject *
+pn_cell_new(MailboxObject *mailbox, uint64_t number, PyObject *actor)
+{
+    PyTypeObject *type = (PyTypeObject *)mailbox->state->cell_type;
+    CellObject *self = (CellObject *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->mailbox = (MailboxObject *)Py_NewRef((PyObject *)mailbox);
+    self->number = number;
+    self->actor = Py_XNewRef(actor);
+    return self;
+}
+
+static int
+cell_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CellObject *self = (CellObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->mailbox);
+    Py_VISIT(self->actor);
+    Py_VISIT(self->instance);
+    Py_VISIT(self->methods);
+    Py_VISIT(self->tasks);
+    Py_VISIT(self->context);
+    return 0;
+}
+
+static void
+drop_waiting(CellObject *self)
+{
+    pn_waiting *waiting = self->waiting;
+    self->waiting = NULL;
+    if (waiting == NULL)
+        return;
+    pn_waiting_entry *entry;
+    while ((entry = pn_waiting_take(waiting)) != NULL)
+        pn_letter_free(pn_letter_of_entry(entry));
+    pn_waiting_free(waiting);
+    pn_free(waiting);
+}
+
+static int
+cell_clear(PyObject *op)
+{
+    CellObject *self = (CellObject *)op;
+    drop_waiting(self);
+    Py_CLEAR(self->mailbox);
+    Py_CLEAR(self->actor);
+    Py_CLEAR(self->instance);
+    Py_CLEAR(self->methods);
+    Py_CLEAR(self->tasks);
+    Py_CLEAR(self->context);
+    return 0;
+}
+
+static void
+cell_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    (void)cell_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+CellObject *
+pn_mailbox_cell(MailboxObject *self, uint64_t number)
+{
+    if (self->main != NULL && number == self->main->number)
+        return self->main;
+    return pn_map_get(&self->cells, number);
+}
+
+PyObject *
+pn_cell_actor(CellObject *self)
+{
+    if (self->actor == NULL && self->mailbox != NULL) {
+        PyObject *make = Py_XNewRef(self->mailbox->port.actor);
+        PyObject *made =
+            make == NULL ? NULL : PyObject_CallOneArg(make, (PyObject *)self);
+        Py_XDECREF(make);
+        if (made == NULL)
+            return make == NULL ? Py_NewRef(Py_None) : NULL;
+        if (self->actor == NULL)
+            self->actor = Py_NewRef(made);
+        Py_DECREF(made);
+    }
+    return Py_NewRef(self->actor == NULL ? Py_None : self->actor);
+}
+
+PyObject *
+pn_cell_tasks(CellObject *self)
+{
+    if (self->tasks == NULL)
+        self->tasks = PySet_New(NULL);
+    return self->tasks;
+}
+
+/* --- messages that wait for their turn --- */
+
+int
+pn_cell_hold(CellObject *self, const pn_mail *mail)
+{
+    if (self->waiting == NULL)
+        self->waiting = pn_alloc_zeroed(1, sizeof *self->waiting);
+    if (self->waiting == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    pn_ref payload = {0};
+    PyObject *bytes = NULL;
+    if (mail->value == NULL) {
+        bytes = PyBytes_FromStringAndSize((const char *)mail->payload,
+                                          (Py_ssize_t)mail->size);
+        if (bytes == NULL || pn_payload_of(bytes, &payload) < 0)
+            return -1;
+        Py_DECREF(bytes);
+    }
+    pn_letter *letter =
+        pn_letter_new(&mail->env, &payload, mail->value, mail->known);
+    if (letter != NULL) {
+        letter->entry = (pn_waiting_entry){
+            .source = mail->env.source,
+            .id = mail->env.kind == PN_ASK ? mail->env.id : 0,
+            .came = pn_clock_now(),
+            .bytes = letter->payload.size,
+        };
+        if (pn_waiting_put(self->waiting, &letter->entry) == PN_OK)
+            return 0;
+        pn_letter_free(letter);
+    }
+    pn_ref_release(&payload);
+    PyErr_NoMemory();
+    return -1;
+}
+
+void
+pn_cell_advance(CellObject *self)
+{
+    while (self->waiting != NULL && self->waiting->count > 0 && !self->gone &&
+           !PyErr_Occurred() &&
+           (self->max_inflight == 0 || self->inflight < self->max_inflight)) {
+        pn_letter *letter = pn_letter_of_entry(pn_waiting_take(self->waiting));
+        pn_mail mail = {
+            .env = letter->env,
+            .payload = letter->payload.data,
+            .size = letter->payload.size,
+            .value = letter->value,
+            .known = letter->known,
+        };
+        if (pn_extension_decode(&mail.ext, mail.env.extension,
+                                mail.env.extension_size) == PN_OK)
+            pn_mailbox_resume(self, &mail);
+        pn_letter_free(letter);
+    }
+}
+
+/* --- the end --- */
+
+/* Whoever waits for an answer of what runs here hears that it has ended. */
+static void
+refuse_running(CellObject *self)
+{
+    MailboxObject *mailbox = self->mailbox;
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    RequestObject *list = NULL;
+    while ((entry = pn_map_next(&mailbox->running, &cursor)) != NULL) {
+        for (RequestObject *at = entry->value; at != NULL; at = at->next) {
+            if (at->cell != self || at->cancelled)
+                continue;
+            at->cancelled = true;
+            at->ended = list;
+            list = (RequestObject *)Py_NewRef((PyObject *)at);
+        }
+    }
+    while (list != NULL) {
+        RequestObject *at = list;
+        list = at->ended;
+        at->ended = NULL;
+        pn_envelope env = {
+            .kind = PN_ASK, .target = self->number, .id = at->id};
+        pn_mailbox_refuse(mailbox, at->source, &env);
+        Py_DECREF(at);
+    }
+}
+
+void
+pn_cell_end(CellObject *self)
+{
+    self->gone = true;
+    refuse_running(self);
+    pn_waiting *waiting = self->waiting;
+    self->waiting = NULL;
+    pn_waiting_entry *entry;
+    while (waiting != NULL && (entry = pn_waiting_take(waiting)) != NULL) {
+        pn_letter *letter = pn_letter_of_entry(entry);
+        pn_mailbox_refuse(self->mailbox, letter->env.source, &letter->env);
+        pn_letter_free(letter);
+    }
+    if (waiting != NULL)
+        pn_waiting_free(waiting);
+    pn_free(waiting);
+}
+
+/* --- methods --- */
+
+static PyObject *
+cell_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    return pn_cell_put((CellObject *)op, args, nargs, false);
+}
+
+static PyObject *
+cell_tell(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    return pn_cell_put((CellObject *)op, args, nargs, true);
+}
+
+static PyObject *
+cell_get_actor(PyObject *op, void *closure)
+{
+    (void)closure;
+    return pn_cell_actor((CellObject *)op);
+}
+
+static PyObject *
+cell_get_tasks(PyObject *op, void *closure)
+{
+    (void)closure;
+    return Py_XNewRef(pn_cell_tasks((CellObject *)op));
+}
+
+static PyObject *
+cell_get_waiting(PyObject *op, void *closure)
+{
+    (void)closure;
+    const pn_waiting *waiting = ((CellObject *)op)->waiting;
+    return PyLong_FromSize_t(waiting == NULL ? 0 : waiting->count);
+}
+
+static PyObject *
+cell_get_waiting_bytes(PyObject *op, void *closure)
+{
+    (void)closure;
+    const pn_waiting *waiting = ((CellObject *)op)->waiting;
+    return PyLong_FromSize_t(waiting == NULL ? 0 : waiting->bytes);
+}
+
+static PyMethodDef cell_methods[] = {
+    {"send", (PyCFunction)(void (*)(void))cell_send, METH_FASTCALL,
+     PyDoc_STR("send($self, target, command, args, kwargs, /)\n--\n\n"
+               "Send a command; the future is its reply, or None for one "
+               "without.")},
+    {"tell", (PyCFunction)(void (*)(void))cell_tell, METH_FASTCALL,
+     PyDoc_STR("tell($self, target, command, args, kwargs, /)\n--\n\n"
+               "Send a command without a reply; the future is None.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef cell_getset[] = {
+    {"actor", cell_get_actor, NULL, "Its actor, made when asked for.", NULL},
+    {"tasks", cell_get_tasks, NULL, "The set of command tasks that run.",
+     NULL},
+    {"waiting", cell_get_waiting, NULL,
+     "How many messages wait for others to end.", NULL},
+    {"waiting_bytes", cell_get_waiting_bytes, NULL,
+     "How many bytes their payloads have.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+#define COUNT(name, doc)                                                      \
+    {                                                                         \
+#name, T_ULONGLONG, offsetof(CellObject, name), READONLY, doc         \
+    }
+
+static PyMemberDef cell_members[] = {
+    {"mailbox", T_OBJECT, offsetof(CellObject, mailbox), READONLY,
+     "The Mailbox of its node."},
+    {"instance", T_OBJECT, offsetof(CellObject, instance), 0,
+     "The object of a user's class whose methods are commands, or None."},
+    {"context", T_OBJECT, offsetof(CellObject, context), 0,
+     "Its commands run in copies of this Context; None: its mailbox's."},
+    {"methods", T_OBJECT, offsetof(CellObject, methods), 0,
+     "A dict of those commands by name, or None."},
+    {"ending", T_BOOL, offsetof(CellObject, ending), 0,
+     "Whether commands that are cancelled now get no answer."},
+    {"max_inflight", T_UINT, offsetof(CellObject, max_inflight), 0,
+     "How many requests may be under way at once; 0: no limit."},
+    {"inflight", T_UINT, offsetof(CellObject, inflight), READONLY,
+     "How many are under way."},
+    COUNT(number, "The number of its actor."),
+    COUNT(handled, "Commands run."),
+    COUNT(failed, "Commands that raised."),
+    COUNT(expired, "Asks whose deadline had passed before they ran."),
+    COUNT(dead_letters, "Tells that reached nobody."),
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(cell_doc, "One actor's end of messaging inside its Mailbox.");
+
+static PyType_Slot cell_slots[] = {
+    {Py_tp_doc, (void *)cell_doc},   {Py_tp_methods, cell_methods},
+    {Py_tp_getset, cell_getset},     {Py_tp_members, cell_members},
+    {Py_tp_traverse, cell_traverse}, {Py_tp_clear, cell_clear},
+    {Py_tp_dealloc, cell_dealloc},   {0, NULL},
+};
+
+static PyType_Spec cell_spec = {
+    .name = "pulsar_native._native.Cell",
+    .basicsize = sizeof(CellObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = cell_slots,
+};
+
+static PyObject *
+current_cell(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    pn_state *state = PyModule_GetState(module);
+    PyObject *value;
+    if (PyContextVar_Get(state->current, NULL, &value) < 0)
+        return NULL;
+    if (value == NULL || value == Py_None)
+        return value == NULL ? Py_NewRef(Py_None) : value;
+    const MailboxObject *mailbox = NULL;
+    if (Py_TYPE(value) == (PyTypeObject *)state->cell_type)
+        mailbox = ((CellObject *)value)->mailbox;
+    bool usable = mailbox != NULL && !mailbox->closed &&
+                  mailbox->thread == PyThread_get_thread_ident();
+    PyObject *loop = NULL;
+    if (usable)
+        loop = PyObject_CallNoArgs(state->get_running_loop);
+    if (usable && loop == NULL)
+        PyErr_Clear(); /* no loop runs: no mailbox to use */
+    usable = usable && loop == mailbox->loop;
+    Py_XDECREF(loop);
+    if (usable)
+        return value;
+    Py_DECREF(value);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"current_cell", current_cell, METH_NOARGS,
+     PyDoc_STR("current_cell($module, /)\n--\n\n"
+               "The current actor's Cell, if its loop runs in this thread; "
+               "else None.")},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+pn_add_cell(PyObject *module, pn_state *state)
+{
+    state->cell_type = PyType_FromModuleAndSpec(module, &cell_spec, NULL);
+    state->current = PyContextVar_New("pulsar_native.current", Py_None);
+    if (state->cell_type == NULL || state->current == NULL ||
+        PyModule_AddFunctions(module, functions) < 0 ||
+        PyModule_AddObjectRef(module, "current", state->current) < 0)
+        return -1;
+    return PyModule_AddType(module, (PyTypeObject *)state->cell_type);
+}

@@ -1,0 +1,53 @@
+/* The actors of a node beside its own. */
+#include "python/cell.h"
+
+#define INDEX_LIMIT ((uint64_t)1 << (64 - PN_NODE_BITS))
+
+PyObject *
+pn_mailbox_add_cell(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    MailboxObject *self = (MailboxObject *)op;
+    if (pn_mailbox_check(self) < 0)
+        return NULL;
+    uint64_t index = self->last_index + 1;
+    if (index == INDEX_LIMIT) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this loop has had 2**28 coroutine actors: no more");
+        return NULL;
+    }
+    uint64_t number = index << PN_NODE_BITS | self->number;
+    CellObject *cell = pn_cell_new(self, number, NULL);
+    if (cell == NULL)
+        return NULL;
+    if (pn_map_put(&self->cells, number, cell) < 0) {
+        Py_DECREF(cell);
+        return PyErr_NoMemory();
+    }
+    self->last_index = index;
+    return Py_NewRef((PyObject *)cell);
+}
+
+PyObject *
+pn_mailbox_remove_cell(PyObject *op, PyObject *number)
+{
+    MailboxObject *self = (MailboxObject *)op;
+    unsigned long long value = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred() || pn_mailbox_check(self) < 0)
+        return NULL;
+    CellObject *cell = pn_map_take(&self->cells, value);
+    if (cell != NULL)
+        pn_cell_end(cell);
+    Py_XDECREF(cell);
+    Py_RETURN_NONE;
+}
+
+PyObject *
+pn_mailbox_get_cell(PyObject *op, PyObject *number)
+{
+    unsigned long long value = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred())
+        return NULL;
+    CellObject *cell = pn_mailbox_cell((MailboxObject *)op, value);
+    return Py_NewRef(cell == NULL ? Py_None : (PyObject *)cell);
+}

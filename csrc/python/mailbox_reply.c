@@ -1,0 +1,181 @@
+/* Answers: results and failures on their way back to who asked. */
+#include "base/status.h"
+#include "python/cell.h"
+#include "python/future.h"
+#include "python/payload.h"
+
+#include <string.h>
+
+/* --- putting --- */
+
+static void
+put_answer(MailboxObject *self, const pn_envelope *env, pn_ref payload)
+{
+    pn_way way = {0};
+    if (!self->closed)
+        way = pn_mailbox_way(self, env->target);
+    if (!pn_way_exists(way))
+        pn_ref_release(&payload); /* the asker has gone */
+    else if (pn_mailbox_put(self, way, env, payload) < 0)
+        pn_mailbox_report(self);
+}
+
+void
+pn_mailbox_reply_error(MailboxObject *self, uint64_t from, uint64_t source,
+                       uint64_t id, const char *condition, PyObject *payload)
+{
+    pn_envelope env = {
+        .kind = PN_ERROR,
+        .source = from,
+        .target = source,
+        .id = id,
+        .command = condition,
+        .command_size = (uint16_t)strlen(condition),
+    };
+    pn_ref bytes = {0};
+    if (payload != NULL && pn_payload_of(payload, &bytes) < 0)
+        pn_mailbox_report(self); /* the condition goes without it */
+    put_answer(self, &env, bytes);
+}
+
+/* --- results --- */
+
+/* An immutable result goes by reference to who is near. Whether it did. */
+static bool
+put_shared(MailboxObject *self, const pn_envelope *env, PyObject *result)
+{
+    if (self->closed || !pn_letter_may_share(result))
+        return false;
+    pn_way way = pn_mailbox_way(self, env->target);
+    if (way.box == NULL || way.box->node != pn_node_of(env->target))
+        return false;
+    if (pn_mailbox_put_near(self, way.box, env, (pn_ref){0}, result, NULL) < 0)
+        pn_mailbox_report(self);
+    return true;
+}
+
+/* What happened cannot be told: report why, and let nobody wait for it. */
+static void
+reply_untold(MailboxObject *self, uint64_t from, uint64_t source, uint64_t id)
+{
+    pn_mailbox_report(self);
+    pn_mailbox_reply_error(self, from, source, id, "failed", NULL);
+}
+
+static void
+reply_exception(MailboxObject *self, uint64_t from, uint64_t source,
+                uint64_t id, PyObject *error)
+{
+    PyObject *dump = Py_NewRef(self->port.dump_error);
+    PyObject *bytes = PyObject_CallOneArg(dump, error);
+    Py_DECREF(dump);
+    if (bytes != NULL && !PyBytes_CheckExact(bytes))
+        PyErr_Format(PyExc_TypeError, "dump_error gave %s, not bytes",
+                     Py_TYPE(bytes)->tp_name);
+    if (PyErr_Occurred())
+        reply_untold(self, from, source, id);
+    else
+        pn_mailbox_reply_error(self, from, source, id, "raised", bytes);
+    Py_XDECREF(bytes);
+}
+
+void
+pn_mailbox_reply(CellObject *cell, uint64_t source, uint64_t id,
+                 PyObject *result)
+{
+    MailboxObject *self = cell->mailbox;
+    pn_envelope env = {
+        .kind = PN_REPLY,
+        .source = cell->number,
+        .target = source,
+        .id = id,
+    };
+    pn_ref payload = {0};
+    if (put_shared(self, &env, result))
+        return;
+    if (pn_payload_dump(self->state, self->port.dumps, result, &payload) < 0) {
+        PyObject *error = pn_take_exception();
+        pn_mailbox_failed(cell, source, id, error);
+        Py_XDECREF(error);
+        return;
+    }
+    if (payload.size <= self->limits.message_bytes) {
+        put_answer(self, &env, payload);
+        return;
+    }
+    PyErr_Format(self->state->too_big,
+                 "result takes %zu bytes, over the limit of %zu", payload.size,
+                 self->limits.message_bytes);
+    pn_ref_release(&payload);
+    PyObject *error = pn_take_exception();
+    if (error != NULL)
+        reply_exception(self, cell->number, source, id, error);
+    Py_XDECREF(error);
+}
+
+void
+pn_mailbox_refuse(MailboxObject *self, uint64_t source, const pn_envelope *env)
+{
+    if (env->kind == PN_TELL && env->offset == 0)
+        self->main->dead_letters++;
+    if (env->kind != PN_ASK || env->offset > 0)
+        return;
+    const char *condition;
+    PyObject *payload, *answer = NULL;
+    PyObject *name = pn_mailbox_text(env->name, env->name_size);
+    if (name != NULL)
+        answer = pn_mailbox_explain(self, env->target, name);
+    if (answer != NULL && PyArg_ParseTuple(answer, "sS", &condition, &payload))
+        pn_mailbox_reply_error(self, self->number, source, env->id, condition,
+                               payload);
+    else
+        reply_untold(self, self->number, source, env->id);
+    Py_XDECREF(answer);
+    Py_XDECREF(name);
+}
+
+/* --- failures of commands --- */
+
+/* What leaves a command goes to the caller, except what ends an actor:
+ * BaseExceptions that are neither Exception nor asyncio's or a generator's
+ * own way to stop. */
+static bool
+ends_actor(pn_state *state, PyObject *error)
+{
+    return !PyObject_TypeCheck(error, (PyTypeObject *)PyExc_Exception) &&
+           !PyErr_GivenExceptionMatches(error, state->cancelled_error) &&
+           !PyErr_GivenExceptionMatches(error, PyExc_GeneratorExit);
+}
+
+/* Tell Python of a cell's failure: call is a member of the port. */
+static PyObject *
+tell_port(PyObject *call, CellObject *cell, PyObject *error)
+{
+    Py_INCREF(call);
+    PyObject *result =
+        PyObject_CallFunctionObjArgs(call, (PyObject *)cell, error, NULL);
+    Py_DECREF(call);
+    return result;
+}
+
+void
+pn_mailbox_failed(CellObject *cell, uint64_t source, uint64_t id,
+                  PyObject *error)
+{
+    MailboxObject *self = cell->mailbox;
+    PyObject *result;
+    if (ends_actor(self->state, error)) {
+        result = tell_port(self->port.fatal, cell, error);
+        Py_XDECREF(result); /* what it raises goes up to the loop */
+        return;
+    }
+    if (id != 0) {
+        reply_exception(self, cell->number, source, id, error);
+        return;
+    }
+    /* A tell has nobody to hear of its failure but the log. */
+    result = tell_port(self->port.failed, cell, error);
+    if (result == NULL)
+        pn_mailbox_report(self);
+    Py_XDECREF(result);
+}
