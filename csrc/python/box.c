@@ -111,6 +111,13 @@ pn_box_take(pn_box *box)
     return letter;
 }
 
+bool
+pn_box_is_awake(pn_box *box)
+{
+    return atomic_load(&box->control.awake) ||
+           atomic_load(&box->payload.awake);
+}
+
 void
 pn_box_acknowledge(pn_box *box)
 {
@@ -154,6 +161,13 @@ pn_box_publish(pn_state *state, pn_box *box)
     Py_XDECREF(capsule);
     Py_XDECREF(key);
     return err;
+}
+
+void
+pn_box_shut(pn_state *state, pn_box *box)
+{
+    box->closed = true;
+    pn_box_withdraw(state, box);
 }
 
 void

@@ -29,6 +29,10 @@ int pn_box_open(pn_box *box);
 /* The node ends: what lies there is freed, what comes later is not taken. */
 void pn_box_close(pn_box *box);
 
+/* Take nothing more, though the node may live: its arbiter has given it up.
+ * Any thread. */
+void pn_box_shut(pn_state *state, pn_box *box);
+
 pn_box *pn_box_keep(pn_box *box);
 void pn_box_drop(pn_box *box);
 
@@ -40,6 +44,10 @@ int pn_box_push(pn_box *box, pn_letter *letter);
 /* The next letter, control first, which passes to the caller; NULL: none, and
  * the next push wakes the node. Node's thread only. */
 pn_letter *pn_box_take(pn_box *box);
+
+/* Whether the node is to look into the box: something was pushed since take
+ * last gave NULL. Then no push wakes it. Node's thread only. */
+bool pn_box_is_awake(pn_box *box);
 
 /* Forget the wake-ups that have come. */
 void pn_box_acknowledge(pn_box *box);

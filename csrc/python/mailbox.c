@@ -354,7 +354,7 @@ static PyMethodDef mailbox_methods[] = {
            "if onward."),
     METHOD("disconnect", pn_mailbox_disconnect, METH_O,
            "disconnect($self, number, /)\n--\n\n"
-           "Forget the actor, and close its link."),
+           "Forget the actor, and close its link, or its box."),
     METHOD("enter", pn_mailbox_enter, METH_O,
            "enter($self, group, /)\n--\n\n"
            "Be found by the nodes of this process that belong to the same "
@@ -362,7 +362,8 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("connect_near", pn_mailbox_connect_near,
            METH_VARARGS | METH_KEYWORDS,
            "connect_near($self, number, *, onward=False)\n--\n\n"
-           "Reach unknown actors, if onward, by this node of the process."),
+           "Expect a node of this process; reach unknown actors by it if "
+           "onward, when it must be there."),
     METHOD("add_cell", pn_mailbox_add_cell, METH_NOARGS,
            "add_cell($self, /)\n--\n\nA Cell for another actor."),
     METHOD("remove_cell", pn_mailbox_remove_cell, METH_O,

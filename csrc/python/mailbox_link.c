@@ -406,11 +406,15 @@ pn_mailbox_connect_near(PyObject *op, PyObject *args, PyObject *kwargs)
                                      &number, &onward) ||
         pn_mailbox_check(self) < 0)
         return NULL;
+    if (!onward) {
+        int err = pn_router_add(&self->router, number, NULL);
+        return err < 0 ? PyErr_NoMemory() : Py_NewRef(Py_None);
+    }
     pn_box *box = find_near(self, number);
     if (box == NULL || box == self->box)
         return PyErr_Format(PyExc_ValueError,
                             "node %llu is not in this process", number);
-    if (onward && self->onward_box == NULL)
+    if (self->onward_box == NULL)
         self->onward_box = pn_box_keep(box);
     Py_RETURN_NONE;
 }
@@ -459,6 +463,18 @@ pn_mailbox_limit(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Whoever asks a node of this process that was disconnected hears that it is
+ * down, even where its thread runs on. */
+static void
+give_up_near(MailboxObject *self, uint64_t node)
+{
+    pn_box *box = find_near(self, node);
+    if (box == NULL || box == self->box)
+        return;
+    pn_box_shut(self->state, box);
+    (void)find_near(self, node); /* which forgets it */
+}
+
 PyObject *
 pn_mailbox_disconnect(PyObject *op, PyObject *number)
 {
@@ -469,6 +485,8 @@ pn_mailbox_disconnect(PyObject *op, PyObject *number)
     pn_peer *peer = pn_map_get(&self->peers, value);
     if (peer != NULL)
         bury(self, peer);
+    else
+        give_up_near(self, value);
     pn_router_remove(&self->router, value);
     (void)pn_map_take(&self->shipped, value);
     Py_RETURN_NONE;

@@ -229,7 +229,7 @@ read_unread(MailboxObject *self, int64_t deadline)
 static bool
 any_unread(const MailboxObject *self)
 {
-    if (self->box != NULL && atomic_load(&self->box->count) > 0)
+    if (self->box != NULL && pn_box_is_awake(self->box))
         return true;
     size_t cursor = 0;
     const pn_map_entry *entry;
