@@ -20,6 +20,7 @@ from ._native import Request, current_request
 from ._processes import Processes as _Processes
 from ._scope import deadline
 from ._subprocesses import Subprocesses as _Subprocesses
+from ._threads import Threads as _Threads
 from .actor import Actor, is_actor
 from .arbiter import Arbiter, arbiter, shutdown
 from .commands import (
@@ -110,3 +111,4 @@ __all__ = [
 
 register_kind("process", _Processes)
 register_kind("subprocess", _Subprocesses)
+register_kind("thread", _Threads)

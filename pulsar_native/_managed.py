@@ -30,6 +30,8 @@ class ManagedActor(Actor):
     ``_done`` is the end of its loop.
     """
 
+    _spins_alone = False  # whether others of its process must not spin too
+
     def __init__(
         self, name: str, aid: str, number: int, cfg: Config, age: int
     ) -> None:
@@ -38,6 +40,7 @@ class ManagedActor(Actor):
         self._done: asyncio.Future[None] | None = None
         self._making: Making | None = None
         self._down_reason = ""
+        self._told = False  # whether its last words have been sent
         self._last_info: tuple[object, ...] | None = None
 
     def _be_managed(self, arbiter: int) -> None:
@@ -140,9 +143,8 @@ class ManagedActor(Actor):
     def _fail_spec(self, error: BaseException) -> None:
         """The same, before there is a loop."""
         reason = f"its spec is of no use: {_describe_fully(error)}"
-        words = dump_down(reason, 1, None)
-        self.mailbox.post(KIND_DOWN, self._arbiter, words, id=self.number)
         self.exit_code = 1
+        self._tell_end(reason)
 
     def _heartbeat(self) -> None:
         self.mailbox.post(KIND_NOTIFY, self._arbiter, b"")
@@ -181,12 +183,16 @@ class ManagedActor(Actor):
         """Fail what this actor waits for; let the last bytes leave."""
         make = functools.partial(ActorDown, self.aid, "it asked and stopped")
         self.mailbox.fail(None, make)
-        reason = self._down_reason or "stopped"
-        words = dump_down(reason, self.exit_code, None)
-        self.mailbox.post(KIND_DOWN, self._arbiter, words, id=self.number)
+        self._tell_end(self._down_reason or "stopped")
         deadline = time.monotonic() + _LAST_WORDS
         while not self.mailbox.flush() and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
+
+    def _tell_end(self, reason: str) -> None:
+        words = dump_down(reason, self.exit_code, None)
+        self._told = self.mailbox.post(
+            KIND_DOWN, self._arbiter, words, id=self.number
+        )
 
 
 def _ignore(future: asyncio.Future[Any]) -> None:
@@ -215,7 +221,8 @@ def _describe_fully(error: BaseException) -> str:
 
 def open_loop(actor: ManagedActor) -> asyncio.AbstractEventLoop:
     """The actor's own loop: the stock one, which spins before it sleeps."""
-    loop = asyncio.SelectorEventLoop(SpinningSelector(actor.cfg.spin))
+    selector = SpinningSelector(actor.cfg.spin, actor._spins_alone)
+    loop = asyncio.SelectorEventLoop(selector)
     actor._loop = loop
     _context.set_loop_actor(loop, actor)
     asyncio.set_event_loop(loop)

@@ -94,6 +94,8 @@ class ErrorPipe:
 class ProcessCarrier:
     """A process that carries an actor: its pidfd and its standard error."""
 
+    near = False
+
     def __init__(
         self, child: ActorProxyMonitor, loop: asyncio.AbstractEventLoop
     ) -> None:

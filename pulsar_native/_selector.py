@@ -21,11 +21,15 @@ def use_page(file: int) -> None:
 
 
 class SpinningSelector(selectors.EpollSelector):
-    """epoll, preceded by at most *seconds* of looking without sleeping."""
+    """epoll, preceded by at most *seconds* of looking without sleeping.
 
-    def __init__(self, seconds: float) -> None:
+    *alone*: only if nobody else who shares the page does so at the time.
+    """
+
+    def __init__(self, seconds: float, alone: bool = False) -> None:
         super().__init__()
-        self._spinner = Spinner(self.fileno(), _page, _processors, seconds)
+        processors = min(_processors, 2) if alone else _processors
+        self._spinner = Spinner(self.fileno(), _page, processors, seconds)
 
     def select(
         self, timeout: float | None = None

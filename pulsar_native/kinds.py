@@ -46,7 +46,13 @@ class Exit:
 
 
 class Carrier(Protocol):
-    """What one actor runs in, as its arbiter holds it: a process, say."""
+    """What one actor runs in, as its arbiter holds it: a process, say.
+
+    *near*: in this process; it talks with others that are, without the
+    arbiter's seeing it.
+    """
+
+    near: bool
 
     def signal(self, number: int) -> None:
         """Pass a signal on; SIGTERM asks the actor to stop. Never raises

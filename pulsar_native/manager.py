@@ -232,8 +232,9 @@ class Manager(Actor):
         self._end(child)
 
     def explain_end(self, child: ActorProxyMonitor, reason: str) -> None:
-        """Its end is coming, or has come, and this is why."""
-        child._reason = reason, None
+        """Its end is coming, or has come; why, unless it has said so."""
+        if child._reason is None:
+            child._reason = reason, None
 
     def child_ended(self, child: ActorProxyMonitor, exit: Exit) -> None:
         """What carried it has ended: what it sent is read first."""
@@ -307,7 +308,7 @@ class Manager(Actor):
         code: int | None,
         sig: int | None,
     ) -> None:
-        for peer in self.mailbox.peers(child.number):
+        for peer in self._peers_of(child):
             payload = dump_down(reason, code, sig)
             self.mailbox.post(KIND_DOWN, peer, payload, id=child.number)
         self._remember_end(child, reason, code, sig)
@@ -315,6 +316,17 @@ class Manager(Actor):
             self._ended[child.name] = self._ended[child.number]
         make = functools.partial(ActorDown, child.aid, reason, code, sig)
         self.mailbox.fail(child.number, make)
+
+    def _peers_of(self, child: ActorProxyMonitor) -> set[int]:
+        """Who has talked with it, or may have."""
+        peers = set(self.mailbox.peers(child.number))
+        if child.carrier is not None and child.carrier.near:
+            peers.update(
+                other.number
+                for other in self._children.values()
+                if other.carrier is not None and other.carrier.near
+            )
+        return peers - {child.number}
 
     def _fail_spawn(self, child: ActorProxyMonitor, reason: str) -> None:
         future = child._future

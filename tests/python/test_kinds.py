@@ -54,6 +54,8 @@ class Popened:
 class PopenedCarrier:
     """Looks every 10 ms whether its process has ended."""
 
+    near = False
+
     def __init__(self, manager: Any, child: Any, link: int) -> None:
         self.manager, self.child = manager, child
         self.process = subprocess.Popen(
