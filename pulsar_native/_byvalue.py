@@ -35,6 +35,7 @@ import cloudpickle  # type: ignore[import-untyped]
 from . import _definitions as there
 from ._definitions import Record
 from ._importable import is_importable
+from ._memory import reduce_memoryview
 from ._namespaces import Home, Ident, Space, known, namespaces, origin
 from ._places import (
     goes_by_reference,
@@ -87,8 +88,12 @@ _stamps = itertools.count(1)
 class ByValuePickler(pickle.Pickler):
     """Pickles one message."""
 
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, _PROTOCOL)
+    def __init__(
+        self,
+        file: io.BytesIO,
+        stays: Callable[[pickle.PickleBuffer], bool] | None = None,
+    ) -> None:
+        super().__init__(file, _PROTOCOL, buffer_callback=stays)
         self._kept: list[Any] = []  # filled by the receiver
         self._sent: set[Ident] = set()
         self._bare_cells: set[int] = set()
@@ -426,7 +431,6 @@ _CLOUDPICKLED: tuple[Any, ...] = (
     classmethod,
     staticmethod,
     property,
-    memoryview,
     types.CodeType,
     types.GetSetDescriptorType,
     types.MappingProxyType,
@@ -446,6 +450,7 @@ _REDUCERS |= {
     types.CellType: ByValuePickler.reduce_cell,
     types.ModuleType: ByValuePickler.reduce_module,
     types.MethodType: _reduce_method,
+    memoryview: reduce_memoryview,
     typing.TypeVar: _tracked(_remake_variable),
     typing.ParamSpec: _tracked(_remake_variable),
     typing.TypeVarTuple: _tracked(_remake_variable_tuple),

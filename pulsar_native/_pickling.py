@@ -2,7 +2,8 @@
 
 ``dumps`` is ``pickle.dumps`` of protocol 5, except that functions and
 classes that the receiver cannot import go by value (``_byvalue``,
-``_definitions``). ``loads`` is ``pickle.loads``.
+``_definitions``), and that large memory may stay outside (``_memory``).
+``loads`` is ``pickle.loads``.
 
 Exceptions travel with the text of their traceback; an exception that cannot
 travel arrives as ``RemoteError``.
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ._byvalue import ByValuePickler
+from ._memory import keeper
 from .exceptions import RemoteError, RemoteTraceback
 
 __all__ = [
@@ -76,8 +78,11 @@ def _is_plain(obj: Any, depth: int) -> bool:
     return True
 
 
-def dumps(obj: object) -> bytes:
+def dumps(obj: object, buffers: list[memoryview] | None = None) -> bytes:
     """Pickle *obj* for an actor in another process.
+
+    Large memory of arrays is appended to *buffers*, if given, instead of
+    being pickled; ``loads`` needs it then, in that order.
 
     Raises what pickle raises for an object that cannot be pickled:
     ``PicklingError``, ``TypeError``, ``RecursionError``, or whatever the
@@ -105,7 +110,8 @@ def dumps(obj: object) -> bytes:
     elif is_plain(obj):
         return _plain_dumps(obj, _PROTOCOL)
     file = io.BytesIO()
-    ByValuePickler(file).dump(obj)
+    stays = None if buffers is None else keeper(buffers)
+    ByValuePickler(file, stays).dump(obj)
     return file.getvalue()
 
 

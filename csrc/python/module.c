@@ -7,6 +7,8 @@
 #include "python/frame.h"
 #include "python/frameparser.h"
 #include "python/mailbox_type.h"
+#include "python/memory.h"
+#include "python/parcel.h"
 #include "python/plain.h"
 #include "python/proxy.h"
 #include "python/replier.h"
@@ -45,10 +47,12 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver, pn_add_forkchannel, pn_add_command, pn_add_proxy,
-    pn_add_cell,       pn_add_request,     pn_add_scope,   pn_add_replier,
-    pn_add_mailbox,    pn_add_spinner,     pn_add_frame,   pn_add_frameparser,
-    pn_add_websocket,  pn_add_down,        pn_add_plain,   NULL,
+    pn_add_forkserver, pn_add_forkchannel, pn_add_command,
+    pn_add_proxy,      pn_add_cell,        pn_add_request,
+    pn_add_scope,      pn_add_replier,     pn_add_mailbox,
+    pn_add_spinner,    pn_add_frame,       pn_add_frameparser,
+    pn_add_websocket,  pn_add_down,        pn_add_plain,
+    pn_add_memory,     pn_add_parcel,      NULL,
 };
 
 /* Names of methods that are called often. */
@@ -69,7 +73,8 @@ intern_names(pn_state *state)
             return -1;
     }
     state->loop = Py_BuildValue("(s)", "loop");
-    return state->loop == NULL ? -1 : 0;
+    state->buffers = Py_BuildValue("(s)", "buffers");
+    return state->loop == NULL || state->buffers == NULL ? -1 : 0;
 }
 
 static int

@@ -90,23 +90,34 @@ pn_payload_of(PyObject *bytes, pn_ref *out)
 }
 
 int
-pn_payload_dump(pn_state *state, PyObject *dumps, PyObject *value, pn_ref *out)
+pn_payload_dump_plain(pn_state *state, PyObject *value, pn_ref *out)
 {
     PyObject *bytes;
     uint8_t plain[PN_PLAIN_SIZE];
     size_t size = pn_plain_dump(value, plain);
+    *out = (pn_ref){0};
     if (size > 0) {
         bytes = PyBytes_FromStringAndSize((char *)plain, (Py_ssize_t)size);
     } else if (is_plain(value, PLAIN_DEPTH)) {
         PyObject *args[] = {value, state->protocol};
         bytes = PyObject_Vectorcall(state->pickle_dumps, args, 2, NULL);
     } else {
-        bytes = PyObject_CallOneArg(dumps, value);
+        return 0;
     }
-    if (bytes == NULL)
-        return -1;
-    int err = pn_payload_of(bytes, out);
-    Py_DECREF(bytes);
+    int err = bytes == NULL ? -1 : pn_payload_of(bytes, out);
+    Py_XDECREF(bytes);
+    return err;
+}
+
+int
+pn_payload_dump(pn_state *state, PyObject *dumps, PyObject *value, pn_ref *out)
+{
+    int err = pn_payload_dump_plain(state, value, out);
+    if (err < 0 || out->data != NULL)
+        return err;
+    PyObject *bytes = PyObject_CallOneArg(dumps, value);
+    err = bytes == NULL ? -1 : pn_payload_of(bytes, out);
+    Py_XDECREF(bytes);
     return err;
 }
 
@@ -130,22 +141,35 @@ take_view_back(pn_state *state, PyObject *view, PyObject **value)
 }
 
 PyObject *
+pn_payload_load_with(pn_state *state, PyObject *loads, const uint8_t *bytes,
+                     size_t size, PyObject *buffers)
+{
+    PyObject *view = PyMemoryView_FromMemory((char *)(uintptr_t)bytes,
+                                             (Py_ssize_t)size, PyBUF_READ);
+    if (view == NULL)
+        return NULL;
+    PyObject *args[] = {view, buffers};
+    PyObject *value =
+        buffers == NULL ? PyObject_CallOneArg(loads, view)
+                        : PyObject_Vectorcall(loads, args, 1, state->buffers);
+    take_view_back(state, view, &value);
+    Py_DECREF(view);
+    return value;
+}
+
+PyObject *
 pn_payload_load(pn_state *state, PyObject *loads, const uint8_t *bytes,
                 size_t size)
 {
     if (pn_plain_is(bytes, size))
         return pn_plain_load(bytes, size);
-    Py_ssize_t length = (Py_ssize_t)size;
-    bool copy = size <= COPY_LIMIT;
+    if (size > COPY_LIMIT)
+        return pn_payload_load_with(state, loads, bytes, size, NULL);
     PyObject *data =
-        copy ? PyBytes_FromStringAndSize((const char *)bytes, length)
-             : PyMemoryView_FromMemory((char *)(uintptr_t)bytes, length,
-                                       PyBUF_READ);
+        PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)size);
     if (data == NULL)
         return NULL;
     PyObject *value = PyObject_CallOneArg(loads, data);
-    if (!copy)
-        take_view_back(state, data, &value);
     Py_DECREF(data);
     return value;
 }

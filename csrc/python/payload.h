@@ -11,6 +11,10 @@
 int pn_payload_dump(pn_state *state, PyObject *dumps, PyObject *value,
                     pn_ref *out);
 
+/* The first half of that: *out stays empty if the value is not plain. 0, or -1
+ * with an exception. */
+int pn_payload_dump_plain(pn_state *state, PyObject *value, pn_ref *out);
+
 /* A payload that is this bytes object; takes a reference of its own. 0, or -1
  * with TypeError if it is not exactly bytes: giving back an instance of a
  * subclass could run anybody's code in the midst of a link. */
@@ -21,5 +25,10 @@ int pn_payload_of(PyObject *bytes, pn_ref *out);
  * reference or NULL. */
 PyObject *pn_payload_load(pn_state *state, PyObject *loads,
                           const uint8_t *bytes, size_t size);
+
+/* The same with a tuple of out-of-band buffers, or NULL. */
+PyObject *pn_payload_load_with(pn_state *state, PyObject *loads,
+                               const uint8_t *bytes, size_t size,
+                               PyObject *buffers);
 
 #endif

@@ -28,6 +28,7 @@ typedef struct {
     PyObject *id;      /* interned: attributes of an ask's future */
     PyObject *mailbox;
     PyObject *loop;             /* ("loop",): names of a call's keywords */
+    PyObject *buffers;          /* tuple: the keyword of loads */
     PyObject *get_running_loop; /* asyncio.get_running_loop */
     PyObject *current;          /* ContextVar of the current actor's cell */
     PyObject *scope;            /* ContextVar of what an ask inherits */
@@ -39,6 +40,7 @@ typedef struct {
     PyObject *request_type;     /* type Request */
     PyObject *scope_type;       /* type Scope */
     PyObject *replier_type;     /* type Replier */
+    PyObject *memory_type;      /* type Memory */
     PyObject *spinner_type;     /* type Spinner */
     PyObject *mailbox_type;     /* type Mailbox */
     PyObject *frame_type;       /* type Frame */

@@ -36,7 +36,7 @@ from memory_probe import object_count, start_tracing, traced
 from wire_help import TELL, Port, RawLink, envelope, frame
 
 import pulsar_native as pn
-from pulsar_native import _forkserver, _native
+from pulsar_native import _forkserver, _native, _pickling
 from pulsar_native.arbiter import use_actor
 
 HEAP_TYPES = sorted(
@@ -136,6 +136,15 @@ def spinners(count: int) -> list[Any]:
     return [_native.Spinner(0, page, 1, 0.0) for _ in range(count)]
 
 
+def memories(count: int) -> list[Any]:
+    array = memoryview(bytearray(20000))
+    payload, sizes = _native.dump_parcel([array], _pickling.dumps)
+    return [
+        _native.load_parcel(payload, sizes, pickle.loads)[0].obj
+        for _ in range(count)
+    ]
+
+
 def mailboxes(count: int) -> list[Any]:
     port = Port(pickle.loads)
     return [_native.Mailbox(n + 1, None, port) for n in range(count)]
@@ -151,6 +160,7 @@ RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "Frame": frames,
     "FrameParser": lambda n: [_native.FrameParser(0) for _ in range(n)],
     "Mailbox": mailboxes,
+    "Memory": memories,
     "Replier": repliers,
     "Request": requests,
     "Scope": lambda n: [_native.Scope(1) for _ in range(n)],
