@@ -57,6 +57,7 @@ from .kinds import get_kind, register_kind
 from .messages import call, send, send_threadsafe, tell
 from .proxy import ActorProxy, get_proxy
 from .spawning import spawn
+from .tracing import current_trace, propagate, trace_context
 from .utils.config import Config
 
 __version__ = "0.1.0"
@@ -95,18 +96,21 @@ __all__ = [
     "call",
     "command",
     "current_request",
+    "current_trace",
     "deadline",
     "get_actor",
     "get_command",
     "get_kind",
     "get_proxy",
     "is_actor",
+    "propagate",
     "register_kind",
     "send",
     "send_threadsafe",
     "shutdown",
     "spawn",
     "tell",
+    "trace_context",
 ]
 
 register_kind("process", _Processes)

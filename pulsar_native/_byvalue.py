@@ -27,12 +27,14 @@ import types
 import typing
 import weakref
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
 from . import _definitions as there
+from . import _variables
 from ._definitions import Record
 from ._importable import is_importable
 from ._memory import reduce_memoryview
@@ -443,6 +445,17 @@ _CLOUDPICKLED: tuple[Any, ...] = (
     type(collections.OrderedDict().items()),
     dataclasses._FIELD_BASE,  # type: ignore[attr-defined]
 )
+
+
+def _reduce_context_variable(
+    pickler: ByValuePickler, variable: ContextVar[Any]
+) -> Any:
+    """One that travels is the variable of its name there, too."""
+    if _variables.travels(variable):
+        return _variables.variable_of, (variable.name,)
+    return NotImplemented
+
+
 _REDUCERS: dict[type, Callable[[ByValuePickler, Any], Any]] = {
     kind: _from_cloudpickle(kind) for kind in _CLOUDPICKLED
 }
@@ -451,6 +464,7 @@ _REDUCERS |= {
     types.ModuleType: ByValuePickler.reduce_module,
     types.MethodType: _reduce_method,
     memoryview: reduce_memoryview,
+    ContextVar: _reduce_context_variable,
     typing.TypeVar: _tracked(_remake_variable),
     typing.ParamSpec: _tracked(_remake_variable),
     typing.TypeVarTuple: _tracked(_remake_variable_tuple),

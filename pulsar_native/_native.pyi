@@ -158,6 +158,11 @@ scope: ContextVar[Scope | Request | None]
 
 def current_cell() -> Cell | None: ...
 def current_request() -> Request | None: ...
+def set_baggage(
+    dump: Callable[[], bytes | None] | None,
+    load: Callable[[bytes], None] | None,
+    /,
+) -> None: ...
 
 @final
 class Scope:

@@ -28,6 +28,7 @@ from .consts import ACTOR_STATES, notify_period
 from .events import Callback, EventHandler, call_with
 from .exceptions import ActorDown, HaltServer
 from .proxy import ActorProxy, get_proxy, number_of
+from .tracing import notice_telemetry
 from .utils.config import Config
 
 __all__ = ["Actor", "is_actor"]
@@ -257,6 +258,7 @@ class Actor(EventHandler):
         self, cls: type | Making | None = None, /, *args: Any, **params: Any
     ) -> asyncio.Future[Any]:
         """As the function ``spawn``, from this actor."""
+        notice_telemetry()
         return self._spawn(*sort_out(cls, args, params))
 
     def _spawn(

@@ -22,6 +22,7 @@ from .consts import (
 from .exceptions import ActorDown
 from .manager import Manager, check_attributes
 from .proxy import ActorProxy
+from .tracing import notice_telemetry
 from .utils.config import Config
 
 # What ends a program; asked for in Arbiter.start only.
@@ -66,6 +67,7 @@ class Arbiter(Manager):
         """Belong to a running loop; its end is this arbiter's end."""
         self._loop = loop
         self.tid = threading.get_ident()
+        notice_telemetry()
         _context.set_loop_actor(loop, self)
         self.state = ACTOR_STATES.STARTING
         self._context.run(self.mailbox.attach, loop)

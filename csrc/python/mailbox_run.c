@@ -161,6 +161,20 @@ call_command(RequestObject *request, const BaseCommandObject *command,
     return result;
 }
 
+/* Set what the caller's context sent along. 0, or -1 with an exception. */
+static int
+unpack_baggage(const RequestObject *request)
+{
+    pn_state *state = request->cell->mailbox->state;
+    if (request->baggage == NULL || state->load_baggage == NULL)
+        return 0;
+    PyObject *load = Py_NewRef(state->load_baggage);
+    PyObject *done = PyObject_CallOneArg(load, request->baggage);
+    Py_DECREF(load);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 /* Call the command in a context of its own, in which the request is the
  * scope. */
 static PyObject *
@@ -174,7 +188,7 @@ call_in_context(RequestObject *request, const BaseCommandObject *command,
     if (PyContext_Enter(context) == 0) {
         PyObject *token =
             PyContextVar_Set(self->state->scope, (PyObject *)request);
-        if (token != NULL)
+        if (token != NULL && unpack_baggage(request) == 0)
             result = call_command(request, command, args, kwargs);
         Py_XDECREF(token);
         if (PyContext_Exit(context) < 0)

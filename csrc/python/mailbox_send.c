@@ -232,6 +232,10 @@ inherit(const pn_sending *call, outgoing *out)
     const RequestObject *request = call->scope.request;
     pn_extension *ext = &out->ext;
     ext->deadline = call->scope.deadline;
+    if (call->baggage != NULL) {
+        ext->baggage = (const uint8_t *)PyBytes_AS_STRING(call->baggage);
+        ext->baggage_size = (size_t)PyBytes_GET_SIZE(call->baggage);
+    }
     if (request == NULL || request->cell != call->cell)
         return;
     if (request->chain_count > 0) {
@@ -421,6 +425,30 @@ send_call(MailboxObject *self, const pn_sending *call, bool ask)
 
 /* --- methods --- */
 
+/* What of the caller's context travels along. 0, or -1 with an exception. */
+static int
+pack_baggage(pn_state *state, pn_sending *call)
+{
+    if (state->dump_baggage == NULL)
+        return 0;
+    PyObject *dump = Py_NewRef(state->dump_baggage);
+    PyObject *bytes = PyObject_CallNoArgs(dump);
+    Py_DECREF(dump);
+    if (bytes == NULL)
+        return -1;
+    if (PyBytes_CheckExact(bytes) &&
+        PyBytes_GET_SIZE(bytes) <= PN_BAGGAGE_LIMIT) {
+        call->baggage = bytes;
+        return 0;
+    }
+    if (bytes != Py_None)
+        PyErr_Format(PyExc_ValueError,
+                     "context variables and trace take more than %d bytes",
+                     PN_BAGGAGE_LIMIT);
+    Py_DECREF(bytes);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 PyObject *
 pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
             bool tell)
@@ -436,6 +464,7 @@ pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
     PyObject *future = NULL;
     pn_sending call = {.cell = cell, .args = args[2], .kwargs = args[3]};
     if (pn_scope_read(self->state, &call.scope) == 0 &&
+        pack_baggage(self->state, &call) == 0 &&
         pn_sending_resolve(self, args[0], &call) == 0 &&
         pn_sending_look_up(self, args[1], &call) == 0) {
         bool ask = !tell && (call.known == NULL ||
@@ -443,6 +472,7 @@ pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
         future = send_call(self, &call, ask);
     }
     Py_XDECREF(call.scope.held);
+    Py_XDECREF(call.baggage);
     Py_XDECREF(call.name);
     Py_XDECREF(call.command);
     Py_XDECREF(call.known);

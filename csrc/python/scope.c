@@ -133,7 +133,25 @@ static PyType_Spec scope_spec = {
     .slots = scope_slots,
 };
 
+/* Both are callables, or None. */
+static PyObject *
+set_baggage(PyObject *module, PyObject *args)
+{
+    pn_state *state = PyModule_GetState(module);
+    PyObject *dump, *load;
+    if (!PyArg_ParseTuple(args, "OO:set_baggage", &dump, &load))
+        return NULL;
+    Py_XSETREF(state->dump_baggage, dump == Py_None ? NULL : Py_NewRef(dump));
+    Py_XSETREF(state->load_baggage, load == Py_None ? NULL : Py_NewRef(load));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"set_baggage", set_baggage, METH_VARARGS,
+     PyDoc_STR("set_baggage($module, dump, load, /)\n--\n\n"
+               "What packs the context variables that travel with each "
+               "message, and what sets them where its command runs; None: "
+               "nothing travels, nothing is set.")},
     {"current_request", current_request, METH_NOARGS,
      PyDoc_STR("current_request($module, /)\n--\n\n"
                "The Request of the command that runs here, or None.")},

@@ -13,6 +13,7 @@ typedef struct {
     PyObject *known; /* the BaseCommand of that name here, or NULL */
     PyObject *args;
     PyObject *kwargs;
+    PyObject *baggage; /* bytes that travel along, or NULL */
     pn_scope scope;
 } pn_sending;
 

@@ -32,6 +32,8 @@ typedef struct {
     PyObject *get_running_loop; /* asyncio.get_running_loop */
     PyObject *current;          /* ContextVar of the current actor's cell */
     PyObject *scope;            /* ContextVar of what an ask inherits */
+    PyObject *dump_baggage;     /* () -> bytes or None; NULL: nothing goes */
+    PyObject *load_baggage;     /* (bytes) -> None, in a command's context */
     PyObject *boxes;            /* dict: node -> capsule of a pn_box */
     PyObject *generation;       /* replaced in a forked child */
     PyObject *proxy_type;       /* type BaseProxy */
