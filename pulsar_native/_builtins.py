@@ -10,7 +10,7 @@ from ._native import Request
 from .commands import Command, table
 from .exceptions import CommandError
 
-__all__ = ["table"]
+__all__ = ["call", "table"]
 
 
 def _builtin(ack: bool = True) -> Callable[[Callable[..., Any]], Any]:

@@ -75,6 +75,7 @@ class AnyCommand(BaseCommand):
         self.name = self.__name__ = name
         self.ack = ack
         self.method = isinstance(self, Method | StreamMethod)
+        self.wire = (".", ":")[not self.method] + name
         self.thread = thread
         self.serializer = serializer
         self.serial = 0

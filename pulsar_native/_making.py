@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _pickling
+from ._command import methods_of
 from .consts import ACTOR_EVENTS
 from .utils.config import Config
+
+if TYPE_CHECKING:
+    from ._native import Cell
 
 __all__ = ["OPTIONS", "Making", "is_option", "sort_out"]
 
@@ -43,10 +47,15 @@ class Making:
                 raise
         return self._pickled
 
-    def make(self) -> Any:
-        """The object, made of copies of all. Raises what its class does."""
+    def make(self, cell: Cell) -> None:
+        """Make the object, of copies, and give it to an actor's cell.
+
+        Raises what its class does.
+        """
         cls, args, kwargs = _pickling.loads(self.pickled())
-        return cls(*args, **kwargs)
+        made = cls(*args, **kwargs)
+        cell.methods = methods_of(type(made))
+        cell.instance = made
 
 
 def _made_elsewhere(label: str, pickled: bytes) -> Making:

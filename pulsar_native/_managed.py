@@ -106,7 +106,7 @@ class ManagedActor(Actor):
         if making is None:
             return True
         try:
-            self._embody(making.make())
+            making.make(self._cell)
         except BaseException as error:
             self._fail_making(making.label, error)
             return False

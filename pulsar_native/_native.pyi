@@ -177,6 +177,7 @@ class BaseCommand:
     """What the core must know of a command."""
 
     name: str
+    wire: str | None
     function: Callable[..., Any]
     ack: bool
     method: bool
@@ -212,7 +213,7 @@ class Cell:
     """One actor's end of messaging inside its Mailbox."""
 
     instance: Any
-    methods: dict[str, BaseCommand] | None
+    methods: dict[str, Any] | None  # of BaseCommand
     context: Context | None
     ending: bool
     max_inflight: int

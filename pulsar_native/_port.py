@@ -79,7 +79,7 @@ class Port:
         if condition == "unloadable":
             return RemoteError(text, "raised while a result was unpickled", "")
         if condition == "unknown-command":
-            return CommandNotFound(text)
+            return CommandNotFound(*text.split("\0"))
         if condition == "unknown-actor":
             return ActorNotFound(text)
         if condition == "actor-down":

@@ -18,7 +18,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
-from ._command import methods_of
 from ._making import Making, sort_out
 from ._native import Cell, Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port, load_down
@@ -66,7 +65,6 @@ class Actor(EventHandler):
         self.servers: dict[str, Any] = {}
         self.stopping_waiters: list[Awaitable[Any]] = []
         self.monitor: ActorProxy | None = None
-        self.instance: Any = None
         self.stream = sys.stderr
         self.logger = logging.getLogger(f"pulsar_native.{name}")
         self.pid = os.getpid()
@@ -111,6 +109,15 @@ class Actor(EventHandler):
     def proxy(self) -> ActorProxy:
         """A reference to this actor."""
         return ActorProxy(self.aid, self.name, self.number)
+
+    @property
+    def instance(self) -> Any:
+        """The object of the class that ``spawn`` was given, or None."""
+        return self._cell.instance
+
+    @property
+    def _cell(self) -> Cell:
+        return self.mailbox.main
 
     @property
     def identity(self) -> str:
@@ -184,13 +191,6 @@ class Actor(EventHandler):
                 f"{target!r}"
             )
         return number_of(proxy), None
-
-    def _embody(self, instance: Any) -> None:
-        """Be the actor of this object, whose methods are its commands."""
-        self.instance = instance
-        cell = self.mailbox.main
-        cell.instance = instance
-        cell.methods = dict(methods_of(type(instance)))
 
     def _receive_peer(self, number: int, payload: bytes) -> None:
         aid, _, name = payload.decode().partition("\0")

@@ -156,6 +156,8 @@ def command(
         raise TypeError("write @command(), with parentheses")
     if name is not None and (not isinstance(name, str) or not name):
         raise TypeError(f"the name of a command is a text, not {name!r}")
+    if name is not None and name[0] in ".:":
+        raise ValueError(f"no name of a command begins as {name!r} does")
 
     def register(function: Callable[..., Any]) -> AnyCommand:
         if not callable(function):

@@ -67,14 +67,19 @@ class RemoteTraceback(Exception):
 
 
 class CommandNotFound(CommandError):
-    """No command of this name is registered, here or at the target."""
+    """No command of this name is registered, here or at the target.
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    *owner* is the name of the class of the target's object, "" without one.
+    """
+
+    def __init__(self, name: str, owner: str = "") -> None:
+        super().__init__(name, owner)
         self.name = name
+        self.owner = owner
 
     def __str__(self) -> str:
-        return f'Command "{self.name}" not available'
+        where = f" in {self.owner}" if self.owner else ""
+        return f'Command "{self.name}" not available{where}'
 
 
 class ActorNotFound(CommandError):

@@ -38,8 +38,8 @@ __all__ = ["Manager", "check_attributes"]
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
 # Attributes that every actor sets on itself.
 _OWN = frozenset(
-    {"age", "exit_code", "instance", "logger", "mailbox", "monitor", "number"}
-    | {"pid", "servers", "state", "stopping_waiters", "stream", "tid"}
+    {"age", "exit_code", "logger", "mailbox", "monitor", "number", "pid"}
+    | {"servers", "state", "stopping_waiters", "stream", "tid"}
 )
 _ages = itertools.count(2)  # the arbiter is 1
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
+from ._builtins import call as _call
 from ._context import get_actor, owner
 from ._native import BaseCommand, current_cell
 from .actor import Actor
@@ -132,7 +133,7 @@ def call(
         raise TypeError(f"{function!r} is a command: use send")
     if not callable(function):
         raise TypeError(f"call takes a callable, not {function!r}")
-    return send(target, "call", function, *args, **kwargs)
+    return send(target, _call, function, *args, **kwargs)
 
 
 @overload

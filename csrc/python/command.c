@@ -10,6 +10,7 @@ command_traverse(PyObject *op, visitproc visit, void *arg)
     BaseCommandObject *self = (BaseCommandObject *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->name);
+    Py_VISIT(self->wire);
     Py_VISIT(self->function);
     return 0;
 }
@@ -19,6 +20,7 @@ command_clear(PyObject *op)
 {
     BaseCommandObject *self = (BaseCommandObject *)op;
     Py_CLEAR(self->name);
+    Py_CLEAR(self->wire);
     Py_CLEAR(self->function);
     return 0;
 }
@@ -36,6 +38,8 @@ command_dealloc(PyObject *op)
 static PyMemberDef command_members[] = {
     {"name", T_OBJECT_EX, offsetof(BaseCommandObject, name), 0,
      "The name under which it is sent, in lower case."},
+    {"wire", T_OBJECT, offsetof(BaseCommandObject, wire), 0,
+     "What travels: '.' for a method or ':' for a function, and the name."},
     {"function", T_OBJECT_EX, offsetof(BaseCommandObject, function), 0,
      "The function, called as function(request, *args, **kwargs)."},
     {"ack", T_BOOL, offsetof(BaseCommandObject, ack), 0,

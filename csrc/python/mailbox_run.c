@@ -251,29 +251,63 @@ run_command(CellObject *cell, const pn_mail *mail, PyObject *op)
 
 /* --- finding --- */
 
+/* The mark before the command's name (command.h), or 0. */
+static char
+mark_of(const pn_envelope *env)
+{
+    char first = env->command_size > 0 ? env->command[0] : 0;
+    return first == PN_MARK_METHOD || first == PN_MARK_FUNCTION ? first : 0;
+}
+
+/* The command's name without a mark. */
+static PyObject *
+bare_name(const pn_envelope *env)
+{
+    size_t skipped = mark_of(env) != 0 ? 1 : 0;
+    return pn_mailbox_text(env->command + skipped,
+                           env->command_size - skipped);
+}
+
 /* The command of this name, new reference; NULL without an exception if this
  * actor does not know it. */
 static PyObject *
 find_command(CellObject *cell, const pn_mail *mail)
 {
     PyTypeObject *type = (PyTypeObject *)cell->mailbox->state->command_type;
-    if (mail->known != NULL && !((BaseCommandObject *)mail->known)->method)
-        return Py_NewRef(mail->known);
     const pn_envelope *env = &mail->env;
-    PyObject *name = pn_mailbox_text(env->command, env->command_size);
+    char mark = mark_of(env);
+    bool methods = mark != PN_MARK_FUNCTION && cell->methods != NULL;
+    if (!methods && mark != PN_MARK_METHOD && mail->known != NULL)
+        return Py_NewRef(mail->known);
+    PyObject *name = bare_name(env);
     if (name == NULL)
         return NULL;
     PyObject *command = NULL;
-    if (cell->methods != NULL && PyDict_Check(cell->methods))
+    if (methods && PyDict_Check(cell->methods))
         command = Py_XNewRef(PyDict_GetItemWithError(cell->methods, name));
-    if (command == NULL && !PyErr_Occurred())
+    if (command == NULL && mark != PN_MARK_METHOD && !PyErr_Occurred())
         command = PyObject_GetItem(cell->mailbox->port.table, name);
     Py_DECREF(name);
-    if (command == NULL && PyErr_ExceptionMatches(PyExc_KeyError))
+    if (command == NULL && PyErr_Occurred() &&
+        PyErr_ExceptionMatches(PyExc_KeyError))
         PyErr_Clear();
     if (command != NULL && !PyObject_TypeCheck(command, type))
         Py_CLEAR(command);
     return command;
+}
+
+/* The name of the command, and after a NUL that of the object's class. */
+static PyObject *
+describe_unknown(CellObject *cell, const pn_envelope *env)
+{
+    size_t skipped = mark_of(env) != 0 ? 1 : 0;
+    PyObject *bytes = PyBytes_FromStringAndSize(
+        env->command + skipped, (Py_ssize_t)(env->command_size - skipped));
+    if (bytes == NULL || cell->instance == NULL)
+        return bytes;
+    const char *owner = Py_TYPE(cell->instance)->tp_name;
+    PyBytes_ConcatAndDel(&bytes, PyBytes_FromFormat("%c%.200s", '\0', owner));
+    return bytes;
 }
 
 static void
@@ -283,14 +317,13 @@ refuse_command(CellObject *cell, const pn_envelope *env)
         cell->dead_letters++;
         return;
     }
-    PyObject *name =
-        PyBytes_FromStringAndSize(env->command, (Py_ssize_t)env->command_size);
-    if (name != NULL)
+    PyObject *what = describe_unknown(cell, env);
+    if (what != NULL)
         pn_mailbox_reply_error(cell->mailbox, cell->number, env->source,
-                               env->id, "unknown-command", name);
+                               env->id, "unknown-command", what);
     else
         pn_mailbox_report(cell->mailbox);
-    Py_XDECREF(name);
+    Py_XDECREF(what);
 }
 
 /* --- whether it may run --- */

@@ -37,7 +37,8 @@ pn_sending_look_up(MailboxObject *self, PyObject *command, pn_sending *call)
     PyTypeObject *type = (PyTypeObject *)self->state->command_type;
     if (PyObject_TypeCheck(command, type)) {
         call->known = Py_NewRef(command);
-        command = ((BaseCommandObject *)command)->name;
+        const BaseCommandObject *known = (BaseCommandObject *)command;
+        command = known->wire != NULL ? known->wire : known->name;
     } else if (PyUnicode_Check(command)) {
         call->known = PyDict_GetItemWithError(self->port.table, command);
         Py_XINCREF(call->known);

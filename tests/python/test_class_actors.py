@@ -8,14 +8,23 @@ import threading
 from typing import Any
 
 import pytest
+import typed_commands as commands
 from actors_help import ask, failure, run
-from typed_commands import Careful, Counter, Fails, Locked
+from typed_commands import (
+    Careful,
+    Counter,
+    Curious,
+    Doubling,
+    Fails,
+    Locked,
+    Phone,
+)
 
 import pulsar_native as pn
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-KINDS = ["process", "subprocess"]
+KINDS = ["process", "subprocess", "thread"]
 
 
 @pytest.fixture(params=KINDS)
@@ -37,7 +46,8 @@ def test_the_object_is_made_in_the_actor(kind: str) -> None:
         careful = await pn.spawn(Careful, 1, [2], kind=kind, name="c", three=3)
         found = await ask(careful, look)
         assert found == ((1, [2]), {"three": 3}, "c", "pong")
-        assert await ask(careful, lambda a: a.instance.pid) != os.getpid()
+        place = await ask(careful, lambda a: a.instance.place)
+        assert place != (os.getpid(), threading.get_ident())
 
     run(main)
 
@@ -249,3 +259,161 @@ def test_no_start_hook_runs_without_the_object(kind: str, capfd: Any) -> None:
 
     run(main)
     assert "started" not in capfd.readouterr().out
+
+
+# --- its commands ---
+
+
+def test_methods_are_commands(kind: str) -> None:
+    async def main() -> None:
+        counter = await pn.spawn(Counter, 5, kind=kind)
+        assert await pn.send(counter, Counter.add, 3) == 8
+        assert await pn.send(counter, "Add", k=2) == 10
+        assert await pn.send(counter, Counter.add_twice, 1) == 12
+        assert await pn.send(counter, Counter.get) == 12
+        assert await pn.send(counter, Counter.thread) is False
+        assert await pn.send(counter, Counter.forget_it) is None
+        assert await pn.send(counter, Counter.get) == 0
+        await pn.tell(counter, Counter.add, 7)
+        while await pn.send(counter, "get") != 7:
+            await asyncio.sleep(0)
+
+    run(main)
+
+
+def test_each_actor_has_an_object_of_its_own(kind: str) -> None:
+    async def main() -> None:
+        one, two = await asyncio.gather(
+            pn.spawn(Counter, 1, kind=kind), pn.spawn(Doubling, 1, kind=kind)
+        )
+        assert await pn.send(one, Counter.add, 3) == 4
+        assert await pn.send(two, Counter.add, 3) == 7
+        assert await pn.send(two, "get") == 7
+
+    run(main)
+
+
+def test_methods_are_looked_up_before_functions(kind: str) -> None:
+    async def main() -> None:
+        counter = await pn.spawn(Counter, 5, kind=kind)
+        assert await pn.send(counter, "get") == 5
+        assert await pn.send(counter, commands.get) == "the function"
+        assert await pn.send(counter, commands.shout, "a") == "A"
+        assert await pn.send(counter, "shout", "b") == "B"
+        assert await pn.send(counter, "ping") == "pong"
+        info = await pn.send(counter, "info")
+        assert info["actor"]["state"] == "running"
+
+    run(main)
+
+
+def test_names_of_the_package_may_be_used_by_methods(kind: str) -> None:
+    async def main() -> None:
+        phone = await pn.spawn(Phone, kind=kind)
+        assert await pn.send(phone, "ping") == "hello?"
+        assert await pn.send(phone, "call", 1) == "ring"
+        assert await pn.send(phone, Phone.call) == "ring"
+        assert await pn.call(phone, max, 1, 2) == 2
+
+    run(main)
+
+
+def test_unknown_commands_name_the_class(kind: str) -> None:
+    async def main() -> None:
+        counter = await pn.spawn(Counter, kind=kind)
+        error = await failure(pn.send(counter, "Dance"))
+        assert isinstance(error, pn.CommandNotFound)
+        assert (error.name, error.owner) == ("dance", "Counter")
+        assert str(error) == 'Command "dance" not available in Counter'
+        error = await failure(pn.send(counter, Phone.call))
+        assert isinstance(error, pn.CommandNotFound)
+        assert str(error) == 'Command "call" not available in Counter'
+
+    run(main)
+
+
+def test_a_method_is_not_mistaken_for_a_function(kind: str) -> None:
+    async def main() -> None:
+        worker = await pn.spawn(kind=kind)
+        assert await pn.send(worker, commands.get) == "the function"
+        assert await pn.send(worker, "get") == "the function"
+        error = await failure(pn.send(worker, Counter.get))
+        assert isinstance(error, pn.CommandNotFound)
+        assert str(error) == 'Command "get" not available'
+
+    run(main)
+
+
+def test_methods_know_their_request(kind: str) -> None:
+    async def main() -> None:
+        curious = await pn.spawn(Curious, kind=kind, name="curious")
+        expected = ("arbiter", "curious", True)
+        assert await pn.send(curious, Curious.who) == expected
+        assert await pn.send(curious, Curious.who_in_a_thread) == expected
+        assert await pn.send(curious, Curious.who_later) == expected
+        worker = await pn.spawn(kind=kind, name="worker")
+        found = await pn.call(worker, lambda: pn.send("curious", Curious.who))
+        assert found == ("worker", "curious", True)
+        assert pn.current_request() is None
+
+    run(main)
+
+
+def test_what_a_method_raises_comes_out(kind: str) -> None:
+    class Special(Exception):
+        pass
+
+    async def main() -> None:
+        counter = await pn.spawn(Counter, kind=kind)
+        for cls in (KeyError, Special):
+            error = await failure(pn.send(counter, Counter.fails, cls, "x"))
+            assert type(error) is cls and error.args == ("x",)
+            assert "raise kind(*args)" in str(error.__cause__)
+        error = await failure(pn.send(counter, Counter.add))
+        assert isinstance(error, TypeError) and "'k'" in str(error)
+        assert await pn.send(counter, Counter.get) == 0
+
+    run(main)
+
+
+def test_methods_of_classes_in_functions_are_commands(kind: str) -> None:
+    class Local:
+        def __init__(self, *names: str) -> None:
+            self.names = list(names)
+
+        @pn.command()
+        async def other(self, proxy: Any) -> list[str]:
+            return self.names + await pn.send(proxy, Local.own)
+
+        @pn.command()
+        def own(self) -> list[str]:
+            return self.names
+
+    async def main() -> None:
+        one = await pn.spawn(Local, "a", kind=kind)
+        two = await pn.spawn(Local, "b", kind=kind)
+        assert await pn.send(one, Local.other, two) == ["a", "b"]
+
+    run(main)
+
+
+def test_commands_of_classes_can_be_sent_to_be_sent(kind: str) -> None:
+    async def pass_on(proxy: Any, command: Any, *args: Any) -> Any:
+        return await pn.send(proxy, command, *args)
+
+    async def main() -> None:
+        counter = await pn.spawn(Counter, 5, kind=kind)
+        worker = await pn.spawn(kind=kind)
+        passed = pn.call(worker, pass_on, counter, Counter.add, 3)
+        assert await passed == 8
+
+    run(main)
+
+
+def test_an_ask_before_the_actor_runs_finds_its_methods(kind: str) -> None:
+    async def main() -> None:
+        spawned = pn.spawn(Counter, 5, kind=kind, name="counter")
+        assert await pn.send("counter", Counter.add, 1) == 6
+        await spawned
+
+    run(main)

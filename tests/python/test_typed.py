@@ -20,7 +20,7 @@ from pulsar_native._command import methods_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-KINDS = ["process"]
+KINDS = ["process", "thread"]
 
 
 @pytest.fixture(params=KINDS)

@@ -120,6 +120,49 @@ class Careful:
         self.args = args
         self.kwargs = kwargs
         self.actor_name = actor.name
-        self.pid = os.getpid()
+        self.place = os.getpid(), threading.get_ident()
         self.loop = asyncio.get_running_loop()
         self.pong = pn.send("arbiter", "ping")
+
+
+@pn.command()
+def get(request: pn.Request) -> str:
+    """A function with the name of a method."""
+    return "the function"
+
+
+@pn.command()
+def shout(request: pn.Request, text: str) -> str:
+    return text.upper()
+
+
+class Phone:
+    """Its commands have names that the package uses too."""
+
+    @pn.command()
+    def call(self, *args: Any) -> str:
+        return "ring"
+
+    @pn.command()
+    def ping(self) -> str:
+        return "hello?"
+
+
+class Curious:
+    """Asks who asks."""
+
+    @pn.command()
+    def who(self) -> tuple[str, str, bool]:
+        request = pn.current_request()
+        assert request is not None
+        same = request.actor.instance is self
+        return request.caller.name, request.actor.name, same
+
+    @pn.command(thread=True)
+    def who_in_a_thread(self) -> tuple[str, str, bool]:
+        return Curious.who(self)
+
+    @pn.command()
+    async def who_later(self) -> tuple[str, str, bool]:
+        await asyncio.sleep(0)
+        return self.who()
