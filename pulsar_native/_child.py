@@ -89,6 +89,7 @@ class ProcessActor(ManagedActor):
         self.mailbox.limit(
             cfg.message_bytes, cfg.outbox_messages, cfg.outbox_bytes
         )
+        self.mailbox.link_idle = cfg.link_idle
         self.kind = cfg.concurrency
         self._be_managed(facts["arbiter"])
 

@@ -73,7 +73,11 @@ class ManagedActor(Actor):
             super()._control(kind, source, id, payload)
 
     def _lost(self, number: int, status: int, text: str) -> None:
-        self._arbiter_gone(text)
+        if number == self._arbiter:
+            self._arbiter_gone(text)
+        else:
+            peer = self._port.proxy(number)
+            self.logger.error("link to %r closed: %s", peer, text)
 
     def _arbiter_gone(self, text: str) -> None:
         if self.state <= ACTOR_STATES.RUN:

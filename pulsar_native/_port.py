@@ -87,6 +87,10 @@ class Port:
             reason, code, signal = load_down(rest)
             aid_text = aid.decode(errors="replace")
             return ActorDown(aid_text, reason, code, signal)
+        if condition == "link-lost":
+            return ActorDown(
+                self.proxy(source).aid, "the link to it was lost"
+            )
         if condition == "mailbox-full":
             target = int(text) if text else source  # a relay names it
             return MailboxFull(

@@ -91,6 +91,7 @@ class Actor(EventHandler):
             outbox_messages=cfg.outbox_messages,
             outbox_bytes=cfg.outbox_bytes,
         )
+        self.mailbox.link_idle = cfg.link_idle
         # Of its own: nothing of whoever happened to use actors first.
         self._context = Context()
         self._context.run(current.set, self.mailbox.main)

@@ -109,15 +109,16 @@ sort(pn_waiter **rest, size_t count)
     return merge(left, sort(rest, count - count / 2));
 }
 
-pn_waiter *
-pn_pending_take_node(pn_pending *pending, uint64_t node, bool all)
+/* All that has an id up to last and, unless all, a target in node. */
+static pn_waiter *
+take(pn_pending *pending, uint64_t node, bool all, uint64_t last)
 {
     pn_waiter *list = NULL;
     size_t cursor = 0, count = 0;
     const pn_map_entry *entry;
     while ((entry = pn_map_next(&pending->waiters, &cursor)) != NULL) {
         pn_waiter *waiter = entry->value;
-        if (!all && pn_node_of(waiter->target) != node)
+        if (waiter->id > last || (!all && pn_node_of(waiter->target) != node))
             continue;
         waiter->next = list;
         list = waiter;
@@ -126,4 +127,16 @@ pn_pending_take_node(pn_pending *pending, uint64_t node, bool all)
     for (pn_waiter *waiter = list; waiter != NULL; waiter = waiter->next)
         (void)pn_map_take(&pending->waiters, waiter->id);
     return count == 0 ? NULL : sort(&list, count);
+}
+
+pn_waiter *
+pn_pending_take_node(pn_pending *pending, uint64_t node, bool all)
+{
+    return take(pending, node, all, UINT64_MAX);
+}
+
+pn_waiter *
+pn_pending_take_until(pn_pending *pending, uint64_t node, uint64_t last)
+{
+    return take(pending, node, false, last);
 }

@@ -45,6 +45,10 @@ void pn_pending_bind(pn_pending *pending, uint64_t id, uint64_t target);
  * by pn_pending_recycle after taking their objects. */
 pn_waiter *pn_pending_take_node(pn_pending *pending, uint64_t node, bool all);
 
+/* The same for a node, up to the ask `last`. */
+pn_waiter *pn_pending_take_until(pn_pending *pending, uint64_t node,
+                                 uint64_t last);
+
 /* Give one taken entry back for use. */
 void pn_pending_recycle(pn_pending *pending, pn_waiter *waiter);
 

@@ -280,12 +280,14 @@ mailbox_stats(PyObject *op, PyObject *unused)
         bytes += peer->link.out.bytes;
     }
     return Py_BuildValue(
-        "{s:n,s:n,s:n,s:n,s:K,s:K}", "links",
+        "{s:n,s:n,s:n,s:n,s:K,s:K,s:n,s:K}", "links",
         (Py_ssize_t)self->peers.count + (self->closed ? 0 : 1), "pending",
         (Py_ssize_t)pn_pending_count(&self->pending), "queued_messages",
         (Py_ssize_t)messages, "queued_bytes", (Py_ssize_t)bytes, "handled",
         (unsigned long long)self->main->handled, "dead_letters",
-        (unsigned long long)self->main->dead_letters);
+        (unsigned long long)self->main->dead_letters, "direct",
+        (Py_ssize_t)pn_direct_count(self), "relayed",
+        (unsigned long long)self->relayed);
 }
 
 static PyObject *
@@ -426,6 +428,9 @@ static PyMemberDef mailbox_members[] = {
      "The number of its actor."},
     {"main", T_OBJECT, offsetof(MailboxObject, main), READONLY,
      "The Cell of the node's own actor."},
+    {"link_idle", T_DOUBLE, offsetof(MailboxObject, link_idle), 0,
+     "Seconds after which a direct link on which nothing passes is closed; 0: "
+     "none is made."},
     {"unbegun", T_INT, offsetof(MailboxObject, unbegun), 0,
      "How many command tasks were made and have not begun."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,

@@ -1,7 +1,8 @@
 /* The type Mailbox: a node, which is one event loop's end of messaging, over
  * the engine's links, pending table and router. Its actors are cells (cell.h):
  * `main`, and coroutine actors beside it. This header is for the files of the
- * type: mailbox.c (life), mailbox_link.c (links), mailbox_turn.c,
+ * type: mailbox.c (life), mailbox_connect.c and mailbox_link.c (links),
+ * mailbox_direct.c and mailbox_meet.c (direct links), mailbox_turn.c,
  * mailbox_cells.c, mailbox_send.c (asks and tells), mailbox_post.c (other
  * kinds), mailbox_receive.c (where a message goes), mailbox_relay.c,
  * mailbox_run.c (commands), mailbox_reply.c (answers), mailbox_cancel.c
@@ -40,9 +41,26 @@ typedef struct pn_peer {
     bool greeted;         /* its hello has come and was right */
     bool dirty;           /* stands in the list of links to flush */
     bool armed;           /* waits for room to write */
+    bool muted;           /* what it says is not listened to now */
     bool unread;          /* whole messages may lie in its inbox */
     bool lost;
+    uint8_t quiet; /* looks in a row at which nothing had passed */
+    struct pn_neighbour *neighbour; /* of a direct link; else NULL */
 } pn_peer;
+
+/* Another node with which this one has, or had just now, a direct link. Owned
+ * by the mailbox, in `neighbours`, from the arbiter's word to the farewell of
+ * the other, or its end. */
+typedef struct pn_neighbour {
+    uint64_t node;
+    pn_meeting meeting;
+    pn_peer *peer;    /* this end of the link; NULL: closed */
+    uint64_t asked;   /* the last ask when it was closed */
+    int64_t look_due; /* when to see next whether it is idle */
+} pn_neighbour;
+
+/* What a deadline is for. */
+enum { PN_DUE_ASK, PN_DUE_LINK };
 
 /* Python callables that decide what the core does not; mailbox.c names them.
  * Each member is a strong reference. A cell is a _native.Cell. */
@@ -93,6 +111,10 @@ typedef struct MailboxObject {
     pn_box *box;        /* messages from this process, this node included */
     pn_box *onward_box; /* in place of `onward`, in the same process */
     pn_map near;        /* node -> pn_box of this process, one ref each */
+    pn_map neighbours;  /* node -> pn_neighbour */
+    double link_idle;   /* seconds; 0: no direct links */
+    uint64_t last_link; /* of those that this arbiter made */
+    uint64_t relayed;   /* messages passed on */
     pn_peer *onward;    /* takes what is for unknown actors: the arbiter's */
     pn_peer *dirty;
     pn_peer *graveyard;
@@ -182,10 +204,21 @@ void pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer);
 /* Send what waits, on all links. */
 void pn_mailbox_flush_dirty(MailboxObject *self);
 
+/* Have the poller watch the peer for what it says, unless that is not to be
+ * read now, and for room to write. */
+void pn_mailbox_watch(MailboxObject *self, pn_peer *peer, bool writable);
+
+/* Watch the peer and let it be found by its number. PN_OK or a status. */
+int pn_mailbox_adopt(MailboxObject *self, pn_peer *peer);
+
+/* Take the peer out of everything, and close its descriptor; it is freed once
+ * nobody reads it. */
+void pn_mailbox_bury(MailboxObject *self, pn_peer *peer);
+
 /* Raise ValueError for limits that were given as negative numbers. */
 int pn_mailbox_check_limits(const pn_link_limits *limits);
 
-/* The link is gone or must go: tell Python, bury it. */
+/* The link is gone or must go: bury it, and tell whom it concerns. */
 void pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status);
 
 /* Methods. */
@@ -219,6 +252,77 @@ PyObject *pn_mailbox_on_ready(PyObject *op, PyObject *unused);
 PyObject *pn_mailbox_end_turn(PyObject *op, PyObject *unused);
 PyObject *pn_mailbox_flush(PyObject *op, PyObject *unused);
 PyObject *pn_mailbox_wait(PyObject *op, PyObject *seconds);
+
+/* Handle what lies in the peer's inbox or, if that is nothing, receive once.
+ * PN_MORE: there is nothing at all. It may be lost afterwards, and an
+ * exception be set, which is to end the program's loop. */
+int pn_mailbox_read_once(MailboxObject *self, pn_peer *peer);
+
+/* --- direct links: mailbox_direct.c, and mailbox_meet.c at the arbiter --- */
+
+/* Whether what comes over the link stays unread for now. */
+static inline bool
+pn_direct_is_deaf(const pn_peer *peer)
+{
+    const pn_neighbour *other = peer->neighbour;
+    return other != NULL && peer->greeted &&
+           (!other->meeting.hears || other->meeting.heard_all);
+}
+
+/* Whether what is for the other node goes over the link. */
+static inline bool
+pn_direct_may_speak(const pn_peer *peer)
+{
+    return peer->neighbour == NULL || peer->neighbour->meeting.speaks;
+}
+
+/* Direct links over which this node speaks. */
+size_t pn_direct_count(const MailboxObject *self);
+
+/* Whether the node has an open end of a direct link. */
+bool pn_direct_is_open(const MailboxObject *self, uint64_t node);
+
+/* The hello of a direct link has come and was right so far. 0 or a negative
+ * status if the link must be closed; so with the next two. */
+int pn_direct_greeted(MailboxObject *self, pn_peer *peer,
+                      const pn_envelope *env);
+
+/* A SWITCH or LINK has come from peer. */
+int pn_direct_switch(MailboxObject *self, pn_peer *peer,
+                     const pn_envelope *env);
+int pn_direct_link(MailboxObject *self, pn_peer *peer, const pn_mail *mail);
+
+/* Whether the link to the source of a relayed message is to be read to its
+ * end first; and that. As pn_mailbox_read_once. */
+bool pn_direct_must_read(const MailboxObject *self, const pn_envelope *env);
+void pn_direct_read(MailboxObject *self, uint64_t node);
+
+/* The node has ended: read what it has said, and forget it. */
+void pn_direct_down(MailboxObject *self, uint64_t node);
+
+/* All has left that waited: do what was to be done then. May bury peer. */
+void pn_direct_settle(MailboxObject *self, pn_peer *peer);
+
+/* A direct link is gone or must go. */
+void pn_direct_lose(MailboxObject *self, pn_peer *peer, int status);
+
+/* A look at whether the link to node is idle was due. */
+void pn_direct_look(MailboxObject *self, uint64_t node, int64_t due);
+
+/* Whether that look is settled, for its link has ended. */
+bool pn_direct_is_settled(const MailboxObject *self, uint64_t node,
+                          int64_t due);
+
+/* Forget all neighbours; their links are hung up. */
+void pn_direct_drop_all(MailboxObject *self);
+
+/* A message of from was passed on to `to`: see that the two have a link of
+ * their own, if it is time for that. */
+void pn_mailbox_meet(MailboxObject *self, pn_peer *from, pn_peer *to);
+
+/* A node has told how its end of a direct link closed. Whether that is to be
+ * passed on. */
+bool pn_mailbox_note_farewell(MailboxObject *self, const pn_part *part);
 
 /* --- receiving: mailbox_receive.c --- */
 
@@ -284,7 +388,12 @@ void pn_mailbox_refuse(MailboxObject *self, uint64_t source,
  * exception. */
 int pn_mailbox_set_deadline(MailboxObject *self, uint64_t id, int64_t due);
 
-/* Fail the asks whose time is over. */
+/* Have pn_mailbox_expire called at due, monotonic ns, for this key. 0, or -1
+ * with an exception. */
+int pn_mailbox_set_timer(MailboxObject *self, int64_t due, uint64_t key,
+                         uint64_t what);
+
+/* Do what is due: fail asks whose time is over, look at links. */
 void pn_mailbox_expire(MailboxObject *self);
 
 /* Ask id of source to target, an actor of this node, is not wanted any more:

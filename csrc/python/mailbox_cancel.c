@@ -99,19 +99,28 @@ static bool
 is_settled(void *arg, const pn_deadline *entry)
 {
     const MailboxObject *self = arg;
+    if (entry->owner == PN_DUE_LINK)
+        return pn_direct_is_settled(self, entry->key, entry->due);
     return pn_map_get(&self->pending.waiters, entry->key) == NULL;
+}
+
+int
+pn_mailbox_set_timer(MailboxObject *self, int64_t due, uint64_t key,
+                     uint64_t what)
+{
+    size_t live = pn_pending_count(&self->pending) + self->neighbours.count;
+    if (pn_deadlines_add(&self->deadlines, due, key, what) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    pn_deadlines_sweep(&self->deadlines, live, is_settled, self);
+    return arm_timer(self);
 }
 
 int
 pn_mailbox_set_deadline(MailboxObject *self, uint64_t id, int64_t due)
 {
-    if (pn_deadlines_add(&self->deadlines, due, id, 0) < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    pn_deadlines_sweep(&self->deadlines, pn_pending_count(&self->pending),
-                       is_settled, self);
-    return arm_timer(self);
+    return pn_mailbox_set_timer(self, due, id, PN_DUE_ASK);
 }
 
 static void
@@ -140,8 +149,12 @@ pn_mailbox_expire(MailboxObject *self)
     self->timer_due = 0;
     int64_t now = pn_clock_now();
     pn_deadline entry;
-    while (pn_deadlines_take(&self->deadlines, now, &entry))
-        expire_ask(self, entry.key);
+    while (pn_deadlines_take(&self->deadlines, now, &entry)) {
+        if (entry.owner == PN_DUE_LINK)
+            pn_direct_look(self, entry.key, entry.due);
+        else
+            expire_ask(self, entry.key);
+    }
     if (!self->closed && arm_timer(self) < 0)
         pn_mailbox_report(self);
 }

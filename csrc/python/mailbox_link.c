@@ -38,7 +38,7 @@ pn_mailbox_way(MailboxObject *self, uint64_t number)
     if (node == self->number)
         return (pn_way){.box = self->box};
     pn_peer *peer = pn_map_get(&self->peers, node);
-    if (peer != NULL)
+    if (peer != NULL && pn_direct_may_speak(peer))
         return (pn_way){.peer = peer};
     pn_box *box = self->box->group == 0 ? NULL : find_near(self, node);
     if (box == NULL && self->onward == NULL)
@@ -75,14 +75,38 @@ pn_mailbox_watched(MailboxObject *self, void *owner)
 
 /* --- flushing --- */
 
-static void
-arm(MailboxObject *self, pn_peer *peer, bool writable)
+/* Put the descriptor into the poller as it is to be there. A muted one is in
+ * it only for room to write, for its end would be told again and again. */
+static int
+rewatch(MailboxObject *self, pn_peer *peer, bool muted, bool writable)
 {
-    if (peer->armed == writable)
+    pn_poller *poller = &self->poller;
+    int fd = peer->link.fd, err = 0;
+    void *owner = watched_as(peer);
+    bool was_in = !peer->muted || peer->armed, is_in = !muted || writable;
+    if (was_in && !is_in)
+        pn_poller_remove(poller, fd);
+    else if (!was_in && is_in)
+        err = pn_poller_add(poller, fd, owner, writable);
+    if (err == 0 && is_in)
+        err = muted ? pn_poller_mute(poller, fd, owner)
+                    : pn_poller_change(poller, fd, owner, writable);
+    return err;
+}
+
+void
+pn_mailbox_watch(MailboxObject *self, pn_peer *peer, bool writable)
+{
+    bool muted = pn_direct_is_deaf(peer);
+    if (peer->armed == writable && peer->muted == muted)
         return;
-    if (pn_poller_change(&self->poller, peer->link.fd, watched_as(peer),
-                         writable) == 0)
+    int err = rewatch(self, peer, muted, writable);
+    if (err == 0) {
         peer->armed = writable;
+        peer->muted = muted;
+    } else if (peer->neighbour != NULL) {
+        pn_mailbox_lose(self, peer, err);
+    }
 }
 
 void
@@ -91,14 +115,15 @@ pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer)
     if (peer->lost)
         return;
     int err = pn_link_flush(&peer->link);
-    if (err == PN_MORE)
-        arm(self, peer, true);
-    else if (err == PN_OK)
-        arm(self, peer, false);
-    else if (err != -EPIPE && err != -ECONNRESET)
+    bool gone = err == -EPIPE || err == -ECONNRESET;
+    if (err < 0 && !gone) {
         pn_mailbox_lose(self, peer, err);
-    else
-        arm(self, peer, false); /* its end of file tells, behind its bytes */
+        return;
+    }
+    /* Of who has gone the end of file tells, behind its bytes. */
+    pn_mailbox_watch(self, peer, err == PN_MORE);
+    if (err == PN_OK && peer->neighbour != NULL)
+        pn_direct_settle(self, peer);
 }
 
 static void
@@ -142,6 +167,7 @@ begins_turn(MailboxObject *self)
 int
 pn_mailbox_schedule(MailboxObject *self, pn_peer *peer)
 {
+    peer->quiet = 0;
     if (!self->busy && begins_turn(self)) {
         pn_mailbox_flush_peer(self, peer);
         return 0;
@@ -201,11 +227,11 @@ remove_dirty(MailboxObject *self, pn_peer *peer)
     peer->dirty = false;
 }
 
-/* Take the peer out of everything; it is freed once nobody reads it. */
-static void
-bury(MailboxObject *self, pn_peer *peer)
+void
+pn_mailbox_bury(MailboxObject *self, pn_peer *peer)
 {
     peer->lost = true;
+    peer->neighbour = NULL;
     if (self->onward == peer)
         self->onward = NULL;
     if (pn_map_get(&self->peers, peer->number) == peer)
@@ -239,8 +265,12 @@ pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status)
 {
     if (peer->lost)
         return;
+    if (peer->neighbour != NULL) {
+        pn_direct_lose(self, peer, status);
+        return;
+    }
     uint64_t number = peer->number;
-    bury(self, peer);
+    pn_mailbox_bury(self, peer);
     if (self->port.lost == NULL)
         return;
     PyObject *lost = Py_NewRef(self->port.lost);
@@ -290,6 +320,7 @@ pn_mailbox_drop_links(MailboxObject *self)
         self->graveyard = peer;
     }
     pn_map_free(&self->peers);
+    pn_direct_drop_all(self);
     self->dirty = NULL;
     self->onward = NULL;
     drop_near(self);
@@ -303,75 +334,16 @@ pn_mailbox_drop_links(MailboxObject *self)
 /* --- connecting --- */
 
 int
-pn_mailbox_check_limits(const pn_link_limits *limits)
-{
-    if (limits->message_bytes <= PY_SSIZE_T_MAX &&
-        limits->outbox_messages <= PY_SSIZE_T_MAX &&
-        limits->outbox_bytes <= PY_SSIZE_T_MAX)
-        return 0;
-    PyErr_SetString(PyExc_ValueError, "a limit is negative");
-    return -1;
-}
-
-int
-pn_mailbox_open(MailboxObject *self)
-{
-    int err = self->poller.fd < 0 ? pn_poller_init(&self->poller) : 0;
-    if (err == 0)
-        return 0;
-    (void)pn_raise_status(self->state, err);
-    return -1;
-}
-
-static int
-adopt(MailboxObject *self, pn_peer *peer, bool onward)
+pn_mailbox_adopt(MailboxObject *self, pn_peer *peer)
 {
     int err =
         pn_poller_add(&self->poller, peer->link.fd, watched_as(peer), false);
     if (err < 0)
         return err;
     err = pn_map_put(&self->peers, peer->number, peer);
-    if (err == PN_OK)
-        err = pn_router_add(&self->router, peer->number, peer);
-    if (err < 0) {
-        (void)pn_map_take(&self->peers, peer->number);
+    if (err < 0)
         pn_poller_remove(&self->poller, peer->link.fd);
-        return err;
-    }
-    if (onward)
-        self->onward = peer;
-    return PN_OK;
-}
-
-PyObject *
-pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    static char *names[] = {"number", "fd", "onward", NULL};
-    MailboxObject *self = (MailboxObject *)op;
-    unsigned long long number;
-    int fd, onward = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ki|$p:connect", names,
-                                     &number, &fd, &onward) ||
-        pn_mailbox_check(self) < 0 || pn_mailbox_open(self) < 0)
-        return NULL;
-    if (number == 0 || number != pn_node_of(number)) {
-        PyErr_Format(PyExc_ValueError, "%llu is no number of a node", number);
-        return NULL;
-    }
-    if (number == self->number || pn_map_get(&self->peers, number) != NULL)
-        return PyErr_Format(PyExc_ValueError, "actor %llu has a link", number);
-    pn_peer *peer = pn_alloc_zeroed(1, sizeof *peer);
-    if (peer == NULL)
-        return PyErr_NoMemory();
-    peer->number = number;
-    int err = pn_link_init(&peer->link, fd, &self->limits);
-    if (err == 0)
-        err = adopt(self, peer, onward != 0);
-    if (err < 0) {
-        free_peer(peer);
-        return pn_raise_status(self->state, err);
-    }
-    Py_RETURN_NONE;
+    return err;
 }
 
 PyObject *
@@ -419,50 +391,6 @@ pn_mailbox_connect_near(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
-PyObject *
-pn_mailbox_link_pair(PyObject *module, PyObject *unused)
-{
-    (void)module;
-    (void)unused;
-    int fds[2];
-    int err = pn_link_pair(fds);
-    if (err < 0) {
-        errno = -err;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    PyObject *pair = Py_BuildValue("ii", fds[0], fds[1]);
-    if (pair == NULL) {
-        (void)close(fds[0]);
-        (void)close(fds[1]);
-    }
-    return pair;
-}
-
-/* The limits that the spec tells: for the links that stand already too. */
-PyObject *
-pn_mailbox_limit(PyObject *op, PyObject *args)
-{
-    MailboxObject *self = (MailboxObject *)op;
-    Py_ssize_t message_bytes, outbox_messages, outbox_bytes;
-    if (!PyArg_ParseTuple(args, "nnn:limit", &message_bytes, &outbox_messages,
-                          &outbox_bytes) ||
-        pn_mailbox_check(self) < 0)
-        return NULL;
-    pn_link_limits limits = {
-        .message_bytes = (size_t)message_bytes,
-        .outbox_messages = (size_t)outbox_messages,
-        .outbox_bytes = (size_t)outbox_bytes,
-    };
-    if (pn_mailbox_check_limits(&limits) < 0)
-        return NULL;
-    self->limits = limits;
-    size_t cursor = 0;
-    const pn_map_entry *entry;
-    while ((entry = pn_map_next(&self->peers, &cursor)) != NULL)
-        pn_link_limit(&((pn_peer *)entry->value)->link, &self->limits);
-    Py_RETURN_NONE;
-}
-
 /* Whoever asks a node of this process that was disconnected hears that it is
  * down, even where its thread runs on. */
 static void
@@ -484,7 +412,7 @@ pn_mailbox_disconnect(PyObject *op, PyObject *number)
         return NULL;
     pn_peer *peer = pn_map_get(&self->peers, value);
     if (peer != NULL)
-        bury(self, peer);
+        pn_mailbox_bury(self, peer);
     else
         give_up_near(self, value);
     pn_router_remove(&self->router, value);

@@ -145,8 +145,14 @@ receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
                                   mail.env.extension_size);
     if (err < 0)
         return err;
-    if (mail.env.kind == PN_DOWN)
+    if (mail.env.kind == PN_SWITCH)
+        return pn_direct_switch(self, peer, &mail.env);
+    if (mail.env.kind == PN_LINK)
+        return pn_direct_link(self, peer, &mail);
+    if (mail.env.kind == PN_DOWN) {
         pn_inbox_forget(&peer->link.in, mail.env.id);
+        pn_direct_down(self, pn_node_of(mail.env.id));
+    }
     receive_mail(self, &mail);
     return PN_OK;
 }
@@ -212,11 +218,15 @@ greet(MailboxObject *self, pn_peer *peer, const pn_part *part)
 /* An actor speaks for itself only, and not as an arbiter; the arbiter passes
  * others' words. */
 static bool
-may_say(const pn_peer *peer, const pn_envelope *env)
+may_say(const MailboxObject *self, const pn_peer *peer, const pn_envelope *env)
 {
     bool as_arbiter = env->kind == PN_STOP || env->kind == PN_BOUND ||
                       env->kind == PN_PEER || env->kind == PN_SPEC;
-    return pn_node_of(env->source) == peer->number && !as_arbiter;
+    bool to_arbiter = env->kind == PN_NOTIFY || env->kind == PN_LOG ||
+                      env->kind == PN_DOWN || env->kind == PN_LINK ||
+                      pn_node_of(env->target) != self->number;
+    return pn_node_of(env->source) == peer->number && !as_arbiter &&
+           !(peer->neighbour != NULL && to_arbiter);
 }
 
 /* Whether it ends here: what a link itself says, what the arbiter has passed
@@ -229,30 +239,88 @@ is_for_us(const MailboxObject *self, const pn_peer *peer,
            pn_node_of(env->target) == self->number;
 }
 
-int
-pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part)
+static int
+receive_hello(MailboxObject *self, pn_peer *peer, const pn_part *part)
+{
+    int err = check_hello(peer, part);
+    if (err == PN_OK && peer->neighbour != NULL)
+        return pn_direct_greeted(self, peer, &part->env);
+    if (err == PN_OK)
+        greet(self, peer, part);
+    return err;
+}
+
+/* A frame that is for this node. */
+static int
+receive_here(MailboxObject *self, pn_peer *peer, const pn_part *part)
 {
     pn_message message;
-    if (!peer->greeted) {
-        int err = check_hello(peer, part);
-        if (err == PN_OK)
-            greet(self, peer, part);
-        return err;
-    }
-    if (part->env.kind == PN_HELLO)
-        return PN_EPROTO; /* once only */
-    if (peer != self->onward && !may_say(peer, &part->env))
-        return PN_EPROTO;
-    if (part->env.named && self->onward == NULL)
-        resolve_name(self, part);
-    if (!is_for_us(self, peer, &part->env))
-        return pn_mailbox_relay(self, peer, part);
     int err = pn_inbox_join(&peer->link.in, part, &message);
     if (err == PN_ETOOBIG || err == PN_ENOMEM)
         refuse_size(self, &part->env);
     else if (err == PN_OK)
         return receive_message(self, peer, &message);
     return err == PN_EPROTO ? err : PN_OK;
+}
+
+/* Whether actors say it to each other. */
+static bool
+is_relayed(const pn_envelope *env)
+{
+    switch (env->kind) {
+    case PN_ASK:
+    case PN_TELL:
+    case PN_REPLY:
+    case PN_ERROR:
+    case PN_ITEM:
+    case PN_DEFINE:
+    case PN_CANCEL:
+    case PN_PROGRESS:
+    case PN_CREDIT:
+    case PN_GRANT:
+    case PN_SEGMENT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A frame that was relayed, from a node that speaks over the relay again: all
+ * that it has said over its link comes first. */
+static int
+receive_behind(MailboxObject *self, pn_peer *peer, const pn_part *part)
+{
+    PyObject *type, *value, *traceback;
+    int err = PN_OK;
+    pn_direct_read(self, pn_node_of(part->env.source));
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!peer->lost)
+        err = receive_here(self, peer, part);
+    if (type != NULL && PyErr_Occurred())
+        pn_mailbox_report(self);
+    if (type != NULL)
+        PyErr_Restore(type, value, traceback);
+    return err;
+}
+
+int
+pn_mailbox_receive(MailboxObject *self, pn_peer *peer, pn_part *part)
+{
+    peer->quiet = 0;
+    if (!peer->greeted)
+        return receive_hello(self, peer, part);
+    if (part->env.kind == PN_HELLO)
+        return PN_EPROTO; /* once only */
+    if (peer != self->onward && !may_say(self, peer, &part->env))
+        return PN_EPROTO;
+    if (part->env.named && self->onward == NULL)
+        resolve_name(self, part);
+    if (!is_for_us(self, peer, &part->env))
+        return pn_mailbox_relay(self, peer, part);
+    if (peer == self->onward && is_relayed(&part->env) &&
+        pn_direct_must_read(self, &part->env))
+        return receive_behind(self, peer, part);
+    return receive_here(self, peer, part);
 }
 
 void

@@ -20,6 +20,7 @@ may_be_relayed(uint8_t kind)
     case PN_PROGRESS:
     case PN_CREDIT:
     case PN_GRANT:
+    case PN_SWITCH:
         return true;
     default:
         return false;
@@ -133,10 +134,40 @@ put_joined(MailboxObject *self, pn_peer *from, pn_box *box,
     return PN_OK;
 }
 
+/* A node's word to another about their direct link, which has ended. */
+static int
+relay_farewell(MailboxObject *self, const pn_part *part)
+{
+    if (!pn_mailbox_note_farewell(self, part))
+        return PN_OK;
+    pn_way way = pn_mailbox_way(self, part->env.target);
+    if (way.peer == NULL)
+        return PN_OK;
+    int err = put_frame(way.peer, part);
+    if (err == PN_OK && pn_mailbox_schedule(self, way.peer) < 0)
+        pn_mailbox_report(self);
+    return err;
+}
+
+/* Count what was passed on, and have the two meet. */
+static int
+note_relayed(MailboxObject *self, pn_peer *from, pn_peer *to,
+             const pn_envelope *env)
+{
+    if (env->offset == 0 && !pn_kind_is_control(env->kind) &&
+        env->kind != PN_SWITCH && env->kind != PN_DEFINE)
+        self->relayed++;
+    if (env->offset == 0 && (env->kind == PN_ASK || env->kind == PN_TELL))
+        pn_mailbox_meet(self, from, to);
+    return pn_mailbox_schedule(self, to);
+}
+
 int
 pn_mailbox_relay(MailboxObject *self, pn_peer *from, pn_part *part)
 {
     pn_way way;
+    if (part->env.kind == PN_LINK)
+        return relay_farewell(self, part);
     if (!may_be_relayed(part->env.kind))
         return PN_EPROTO;
     if (!find_way(self, &part->env, &way))
@@ -148,9 +179,11 @@ pn_mailbox_relay(MailboxObject *self, pn_peer *from, pn_part *part)
     if (way.box != NULL)
         return put_joined(self, from, way.box, part);
     int err = put_frame(way.peer, part);
+    if (err < 0 && part->env.kind == PN_SWITCH)
+        return err; /* or the other would wait for it for ever */
     if (err < 0)
         pn_mailbox_refuse(self, part->env.source, &part->env);
-    else if (pn_mailbox_schedule(self, way.peer) < 0)
+    else if (note_relayed(self, from, way.peer, &part->env) < 0)
         pn_mailbox_report(self);
     return PN_OK;
 }

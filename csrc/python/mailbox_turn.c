@@ -122,11 +122,13 @@ static int
 drain_inbox(MailboxObject *self, pn_peer *peer, int64_t deadline)
 {
     pn_part part;
-    int err;
-    while ((err = pn_inbox_next(&peer->link.in, &part)) == PN_OK) {
+    int err = PN_MORE;
+    while (!pn_direct_is_deaf(peer) &&
+           (err = pn_inbox_next(&peer->link.in, &part)) == PN_OK) {
         err = pn_mailbox_receive(self, peer, &part);
         if (err < 0 || peer->lost)
             return err;
+        err = PN_MORE;
         if (self->held || PyErr_Occurred() || pn_clock_now() > deadline) {
             peer->unread = true;
             return PN_OK;
@@ -169,7 +171,7 @@ read_peer(MailboxObject *self, pn_peer *peer, int64_t deadline)
     if (peer->unread)
         err = drain_inbox(self, peer, deadline);
     for (int i = 0; i < RECEIVE_ROUNDS && full && !peer->unread; i++) {
-        if (err < 0 || peer->lost)
+        if (err < 0 || peer->lost || pn_direct_is_deaf(peer))
             break;
         err = pn_link_receive(&peer->link, &full);
         if (err != PN_OK)
@@ -178,8 +180,26 @@ read_peer(MailboxObject *self, pn_peer *peer, int64_t deadline)
     }
     if (err < 0)
         pn_mailbox_lose(self, peer, err);
+    if (peer->lost)
+        return;
+    take_buffer_back(self, peer);
+    pn_mailbox_watch(self, peer, peer->armed);
+}
+
+int
+pn_mailbox_read_once(MailboxObject *self, pn_peer *peer)
+{
+    bool full;
+    lend_buffer(self, peer);
+    int err = drain_inbox(self, peer, INT64_MAX);
+    if (err == PN_MORE && !peer->lost && !pn_direct_is_deaf(peer)) {
+        err = pn_link_receive(&peer->link, &full);
+    }
+    if (err < 0)
+        pn_mailbox_lose(self, peer, err);
     if (!peer->lost)
         take_buffer_back(self, peer);
+    return err;
 }
 
 /* Leave a dispatch: everything that was answered leaves now. */
@@ -285,7 +305,7 @@ handle_peer(MailboxObject *self, const pn_poll_event *event, int64_t deadline)
     pn_peer *peer = pn_mailbox_watched(self, event->owner);
     if (peer == NULL)
         return;
-    if (event->writable && !peer->lost)
+    if (event->writable || peer->muted) /* its end is told as readable */
         pn_mailbox_flush_peer(self, peer);
     if (event->readable && !peer->lost)
         read_peer(self, peer, deadline);

@@ -37,6 +37,14 @@ def _kind(name: str, value: Any) -> str:
     return kind_name(value)
 
 
+def _idle(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be seconds, or 0, not {value!r}")
+    return value
+
+
 def _logging(name: str, value: Any) -> str:
     if value not in ("arbiter", "local"):
         raise ValueError(f"{name} must be 'arbiter' or 'local', not {value!r}")
@@ -69,6 +77,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "message_bytes": (2**30, _positive),
     "outbox_messages": (100_000, _positive),
     "outbox_bytes": (2**26, _positive),
+    "link_idle": (60, _idle),
     "spin": (0.00005, _spin),
     "debug": (False, _flag),
 }
@@ -89,6 +98,9 @@ class Config:
     message_bytes      2**30    largest message that is sent or taken
     outbox_messages    100000   messages that may wait for one target, and
     outbox_bytes       2**26    their bytes; beyond, asks fail
+    link_idle          60       seconds without a message after which two
+                                processes close their direct link; 0: none
+                                is made, the arbiter relays everything
     spin               0.00005  seconds that an actor's loop looks for the
                                 next message before it sleeps; 0: none
     debug              False    debug mode of an actor's event loop

@@ -98,6 +98,23 @@ test_end_of_a_node_takes_the_waiters_of_all_its_actors(void)
 }
 
 static void
+test_asks_to_a_node_up_to_some_are_taken_and_later_ones_are_not(void)
+{
+    pn_pending pending;
+    uint64_t id;
+    pn_pending_init(&pending, 1);
+    for (size_t i = 1; i <= 60; i++)
+        CHECK_INT(pn_pending_add(&pending, 7, i % 2, &things[i], &id), PN_OK);
+    CHECK(pn_pending_take_until(&pending, 2, 60) == NULL);
+    CHECK(pn_pending_take_until(&pending, 1, 0) == NULL);
+    check_list(&pending, pn_pending_take_until(&pending, 1, 30), 1, 2, 15);
+    check_list(&pending, pn_pending_take_node(&pending, 1, false), 31, 2, 15);
+    check_list(&pending, pn_pending_take_until(&pending, 0, 60), 2, 2, 30);
+    pn_pending_free(&pending);
+    CHECK_INT(live_blocks(), 0);
+}
+
+static void
 test_bound_ask_ends_with_whom_it_went_to(void)
 {
     pn_pending pending;
@@ -234,6 +251,7 @@ main(void)
     RUN(test_late_or_unknown_reply_finds_nobody);
     RUN(test_end_of_a_node_takes_its_waiters_in_order);
     RUN(test_end_of_a_node_takes_the_waiters_of_all_its_actors);
+    RUN(test_asks_to_a_node_up_to_some_are_taken_and_later_ones_are_not);
     RUN(test_bound_ask_ends_with_whom_it_went_to);
     RUN(test_asking_while_a_taken_list_is_worked_off);
     RUN(test_without_memory_the_object_stays_with_the_caller);

@@ -7,11 +7,12 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pulsar_native import _native
 
 HELLO, NOTIFY, STOP, BOUND, PEER = range(1, 6)
+LINK, SWITCH = 10, 25
 ASK, TELL, REPLY, ERROR, SPEC, DEFINE, LOG, DOWN = range(16, 24)
 
 _ENVELOPE = struct.Struct("<BBHHHQQQQQ")
@@ -44,6 +45,7 @@ def envelope(
     flags: int | None = None,
     size: int | None = None,
     offset: int = 0,
+    extension: bytes = b"",
 ) -> bytes:
     """The body of a frame, as docs/protocol.md lays it out."""
     return (
@@ -52,7 +54,7 @@ def envelope(
             bool(name) if flags is None else flags,
             len(command),
             len(name),
-            0,
+            len(extension),
             source,
             target,
             id,
@@ -61,6 +63,7 @@ def envelope(
         )
         + command
         + name
+        + extension
         + payload
     )
 
@@ -74,9 +77,38 @@ def hello(
     return _HELLO.pack(magic, wire, python or ours, 0, b"0.1.0")
 
 
-def greeting() -> bytes:
+def greeting(**fields: int) -> bytes:
     """The frame that a link must begin with."""
-    return frame(envelope(HELLO, hello()))
+    return frame(envelope(HELLO, hello(), **fields))
+
+
+def descriptor(serial: int) -> bytes:
+    """The extension of what comes with a descriptor."""
+    return struct.pack("<BBHQ", 4, 0, 8, serial)
+
+
+class Said(NamedTuple):
+    """What a link has said, without its texts."""
+
+    kind: int
+    source: int
+    target: int
+    id: int
+    payload: bytes
+
+
+def split(data: bytes) -> list[Said]:
+    """The messages of whole, short frames."""
+    found = []
+    while data:
+        size, head = data[1], 2
+        if size == 126:
+            size, head = int.from_bytes(data[2:4], "big"), 4
+        body, data = data[head : head + size], data[head + size :]
+        kind, _, *texts, source, target, id, _, _ = _ENVELOPE.unpack_from(body)
+        payload = body[_ENVELOPE.size + sum(texts) :]
+        found.append(Said(kind, source, target, id, payload))
+    return found
 
 
 class Port:
@@ -110,12 +142,17 @@ class RawLink:
     """A mailbox numbered 2 whose only peer, number 1, is this object."""
 
     def __init__(
-        self, port: Any, *, greet: bool = True, **limits: int
+        self,
+        port: Any,
+        *,
+        greet: bool = True,
+        onward: bool = False,
+        **limits: int,
     ) -> None:
         self.port = port
         self.mailbox = _native.Mailbox(2, None, port, **limits)
         ours, theirs = _native.link_pair()
-        self.mailbox.connect(1, theirs)
+        self.mailbox.connect(1, theirs, onward=onward)
         self.socket = socket.socket(fileno=ours)
         self.socket.setblocking(False)
         if greet:
