@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
+from typing import (
+    Any,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from ._builtins import call as _call
 from ._context import get_actor, owner
-from ._native import BaseCommand, current_cell
+from ._native import BaseCommand, Scope, current_cell
+from ._scope import deadline
 from .actor import Actor
 from .arbiter import latest_of_main, use_actor
 from .commands import Command, Method
@@ -25,26 +34,66 @@ Target: TypeAlias = ActorProxy[Any] | Actor | str
 """Who gets a message: a proxy, an actor, an aid or a name."""
 
 
-@overload
-def send(
-    target: ActorProxy[S] | Actor | str,
-    command: Method[S, P, Any, R],
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> asyncio.Future[R]: ...
-@overload
-def send(
-    target: Target,
-    command: Command[P, R],
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> asyncio.Future[R]: ...
-@overload
-def send(
-    target: Target, command: str, /, *args: Any, **kwargs: Any
-) -> asyncio.Future[Any]: ...
+class Sender(Protocol):
+    """Sends, as ``send`` does."""
+
+    @overload
+    def __call__(
+        self,
+        target: ActorProxy[S] | Actor | str,
+        command: Method[S, P, Any, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> asyncio.Future[R]: ...
+    @overload
+    def __call__(
+        self,
+        target: Target,
+        command: Command[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> asyncio.Future[R]: ...
+    @overload
+    def __call__(
+        self, target: Target, command: str, /, *args: Any, **kwargs: Any
+    ) -> asyncio.Future[Any]: ...
+
+
+class Send(Sender, Protocol):
+    """The type of ``send``."""
+
+    def options(self, *, deadline: float | None = None) -> Sender:
+        """``send`` with options, since its own keywords are the command's.
+
+        *deadline*, in seconds from each call on, is as ``with deadline(...)``
+        around it. Raises TypeError for what is no option, and TypeError or
+        ValueError for a *deadline* that cannot be.
+        """
+
+
+def _options(**options: Any) -> Callable[..., asyncio.Future[Any]]:
+    seconds = options.pop("deadline", None)
+    for name in options:
+        raise TypeError(f"send has no option {name!r}")
+    Scope(seconds)  # refuses what cannot be
+
+    def send_with_options(
+        target: Any, command: Any, /, *args: Any, **kwargs: Any
+    ) -> asyncio.Future[Any]:
+        with deadline(seconds):
+            return send(target, command, *args, **kwargs)
+
+    return send_with_options
+
+
+def _with_options(function: Callable[..., Any]) -> Send:
+    vars(function)["options"] = _options
+    return cast(Send, function)
+
+
+@_with_options
 def send(
     target: Any, command: Any, /, *args: Any, **kwargs: Any
 ) -> asyncio.Future[Any]:

@@ -231,6 +231,47 @@ def test_a_command_of_the_program_runs_in_a_thread_too(kind: str) -> None:
     run(main)
 
 
+# --- options of send ---
+
+
+def test_a_deadline_may_be_given_as_an_option(kind: str) -> None:
+    async def main() -> None:
+        worker = await pn.spawn(kind=kind)
+        send = pn.send.options(deadline=0.01)
+        error = await failure(send(worker, "call", asyncio.sleep, 60))
+        assert isinstance(error, pn.AskTimeout)
+        assert await pn.send.options(deadline=60)(worker, "ping") == "pong"
+        assert await pn.send.options()(worker, "echo", 3) == 3
+
+    run(main)
+
+
+def test_keywords_of_commands_are_no_options(kind: str) -> None:
+    async def echo(**kwargs: Any) -> Any:
+        return kwargs
+
+    async def main() -> None:
+        worker = await pn.spawn(kind=kind)
+        asked = pn.send.options(deadline=60)(worker, "call", echo, deadline=1)
+        assert await asked == {"deadline": 1}
+
+    run(main)
+
+
+def test_options_that_cannot_be_are_refused() -> None:
+    with pytest.raises(TypeError, match="'deadlien'"):
+        pn.send.options(deadlien=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        pn.send.options(deadline="1")  # type: ignore[arg-type]
+    with pytest.raises(ValueError):
+        pn.send.options(deadline=float("nan"))
+
+
+def test_send_is_still_a_function() -> None:
+    assert pickle.loads(pickle.dumps(pn.send)) is pn.send
+    assert pn.send.__name__ == "send" and pn.send.__doc__
+
+
 # --- call ---
 
 

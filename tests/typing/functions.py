@@ -1,7 +1,7 @@
 """Functions as commands."""
 
 from collections.abc import AsyncIterator
-from typing import assert_type
+from typing import Any, assert_type
 
 import pulsar_native as pn
 
@@ -58,17 +58,28 @@ async def sending(worker: pn.ActorProxy) -> None:
 
 
 async def sending_wrongly(worker: pn.ActorProxy) -> None:
-    pn.send(worker, add)  # E: No overload variant of "send"
-    pn.send(worker, add, "1")  # E: No overload variant of "send"
-    pn.send(worker, add, 1, c=2)  # E: keyword argument "c" for "send"
-    pn.send(worker, say_hello, "you")  # E: No overload variant of "send"
-    pn.send(worker, later, 1)  # E: No overload variant of "send"
-    pn.send(worker, rows, 1)  # E: No overload variant of "send"
-    pn.send(worker, len, "x")  # E: No overload variant of "send"
+    pn.send(worker, add)  # E: No overload variant of
+    pn.send(worker, add, "1")  # E: No overload variant of
+    pn.send(worker, add, 1, c=2)  # E: keyword argument "c"
+    pn.send(worker, say_hello, "you")  # E: No overload variant of
+    pn.send(worker, later, 1)  # E: No overload variant of
+    pn.send(worker, rows, 1)  # E: No overload variant of
+    pn.send(worker, len, "x")  # E: No overload variant of
     pn.tell(worker, add, "1")  # E: No overload variant of "tell"
     pn.tell(worker, rows, 1)  # E: No overload variant of "tell"
     pn.send_threadsafe(worker, add)  # E: No overload variant of
     result: str = await pn.send(worker, add, 1)  # E: No overload variant
+
+
+async def with_options(worker: pn.ActorProxy) -> None:
+    send = pn.send.options(deadline=2.5)
+    assert_type(await send(worker, add, 1), int)
+    assert_type(await pn.send.options()(worker, later, "a"), list[str])
+    assert_type(await send(worker, "add", 1), Any)
+    send(worker, add, "1")  # E: No overload variant of
+    pn.send.options(deadlien=3)  # E: Unexpected keyword argument "deadlien"
+    pn.send.options(deadline="3")  # E: has incompatible type "str"
+    send.options(deadline=3)  # E: has no attribute "options"
 
 
 async def other_targets(worker: pn.ActorProxy, actor: pn.Actor) -> None:
@@ -76,8 +87,8 @@ async def other_targets(worker: pn.ActorProxy, actor: pn.Actor) -> None:
     same: bool = await pn.send("worker", "add")
     assert_type(await pn.send(actor, add, 1), int)
     assert_type(await pn.send("arbiter", add, 1), int)
-    pn.send(3, "add")  # E: No overload variant of "send"
-    pn.send(None, add, 1)  # E: No overload variant of "send"
+    pn.send(3, "add")  # E: No overload variant of
+    pn.send(None, add, 1)  # E: No overload variant of
 
 
 def calling_it_here(request: pn.Request) -> None:

@@ -82,11 +82,11 @@ async def sending(counter: pn.ActorProxy[Counter]) -> None:
 
 
 async def sending_wrongly(counter: pn.ActorProxy[Counter]) -> None:
-    pn.send(counter, Counter.add)  # E: No overload variant of "send"
-    pn.send(counter, Counter.add, "3")  # E: No overload variant of "send"
-    pn.send(counter, Counter.add, 3, 4)  # E: No overload variant of "send"
-    pn.send(counter, Counter.numbers, 3)  # E: No overload variant of "send"
-    pn.send(counter, Counter.__init__, 3)  # E: No overload variant of "send"
+    pn.send(counter, Counter.add)  # E: No overload variant of
+    pn.send(counter, Counter.add, "3")  # E: No overload variant of
+    pn.send(counter, Counter.add, 3, 4)  # E: No overload variant of
+    pn.send(counter, Counter.numbers, 3)  # E: No overload variant of
+    pn.send(counter, Counter.__init__, 3)  # E: No overload variant of
     pn.tell(counter, Counter.add, "3")  # E: No overload variant of "tell"
     text: str = await pn.send(counter, Counter.get)  # E: No overload variant
 
@@ -99,8 +99,8 @@ async def of_another_class(
 ) -> None:
     assert_type(await pn.send(bold, Counter.add, 3), int)
     assert_type(await pn.send(some, Counter.add, 3), int)
-    pn.send(other, Counter.get)  # E: No overload variant of "send"
-    pn.send(plain, Counter.get)  # E: No overload variant of "send"
+    pn.send(other, Counter.get)  # E: No overload variant of
+    pn.send(plain, Counter.get)  # E: No overload variant of
     pn.tell(other, Counter.get)  # E: No overload variant of "tell"
     basis: pn.ActorProxy[Counter] = bold
     wrong: pn.ActorProxy[Bold] = basis  # E: Incompatible types in

@@ -20,7 +20,7 @@ async def with_a_class() -> None:
     await counter.join(timeout=1)
     pn.spawn(Counter(5))  # E: No overload variant of "__call__" of "Spawn"
     pn.spawn(len)  # E: No overload variant of "__call__" of "Spawn"
-    pn.send(counter, Pair)  # E: No overload variant of "send"
+    pn.send(counter, Pair)  # E: No overload variant of
 
 
 async def with_options() -> None:
