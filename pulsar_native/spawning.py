@@ -57,6 +57,7 @@ class SpawnOptions(TypedDict, total=False):
     message_bytes: int
     outbox_messages: int
     outbox_bytes: int
+    link_idle: float
     spin: float
     debug: bool
 

@@ -65,7 +65,8 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-# name -> (default, validator); the docstring of Config tells the meanings.
+# name -> (default, validator); the docstring of Config tells the meanings,
+# spawning.SpawnOptions the types.
 _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "timeout": (30, _seconds),
     "exit_timeout": (3, _seconds),
