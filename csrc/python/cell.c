@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
-#include "python/payload.h"
 #include "python/request.h"
 #include "sys/clock.h"
 
@@ -120,14 +119,10 @@ pn_cell_hold(CellObject *self, const pn_mail *mail)
         PyErr_NoMemory();
         return -1;
     }
-    pn_ref payload = {0};
-    PyObject *bytes = NULL;
-    if (mail->value == NULL) {
-        bytes = PyBytes_FromStringAndSize((const char *)mail->payload,
-                                          (Py_ssize_t)mail->size);
-        if (bytes == NULL || pn_payload_of(bytes, &payload) < 0)
-            return -1;
-        Py_DECREF(bytes);
+    pn_ref payload;
+    if (pn_mail_keep(mail, &payload) < 0) {
+        PyErr_NoMemory();
+        return -1;
     }
     pn_letter *letter =
         pn_letter_new(&mail->env, &payload, mail->value, mail->known);
@@ -158,6 +153,7 @@ pn_cell_advance(CellObject *self)
             .env = letter->env,
             .payload = letter->payload.data,
             .size = letter->payload.size,
+            .holder = &letter->payload,
             .value = letter->value,
             .known = letter->known,
         };

@@ -5,9 +5,9 @@
  * mailbox_direct.c and mailbox_meet.c (direct links), mailbox_turn.c,
  * mailbox_cells.c, mailbox_send.c (asks and tells), mailbox_post.c (other
  * kinds), mailbox_receive.c (where a message goes), mailbox_relay.c,
- * mailbox_run.c (commands), mailbox_reply.c (answers), mailbox_cancel.c
- * (deadlines); and for those whose objects belong to one. Others include
- * mailbox_type.h.
+ * mailbox_run.c (commands), mailbox_reply.c (answers), mailbox_payload.c,
+ * mailbox_cancel.c (deadlines); and for those whose objects belong to one.
+ * Others include mailbox_type.h.
  *
  * Everything here runs on the thread of the mailbox's loop, with the GIL.
  * A call into Python may re-enter any method: so links are buried while
@@ -65,8 +65,8 @@ enum { PN_DUE_ASK, PN_DUE_LINK };
 /* Python callables that decide what the core does not; mailbox.c names them.
  * Each member is a strong reference. A cell is a _native.Cell. */
 typedef struct {
-    PyObject *dumps;      /* (value) -> bytes */
-    PyObject *loads;      /* (bytes) -> value */
+    PyObject *dumps;      /* (value, list of buffers, to be filled) -> bytes */
+    PyObject *loads;      /* (bytes, buffers=...) -> value */
     PyObject *dump_error; /* (exception) -> bytes */
     PyObject *load_error; /* (source, condition, bytes) -> exception */
     PyObject *future;     /* (*, loop) -> Future, for an ask */
@@ -87,6 +87,7 @@ typedef struct {
 } pn_port;
 
 struct CellObject;
+struct pn_parcel;
 struct RequestObject;
 
 typedef struct MailboxObject {
@@ -136,15 +137,22 @@ typedef struct MailboxObject {
 } MailboxObject;
 
 /* A message as it is handled: by reference in one process, else its bytes.
- * All of it is borrowed. */
+ * All of it is borrowed, but who takes *holder over owns the payload's memory
+ * and may write to it, unless it is a pickle alone. */
 typedef struct {
     pn_envelope env;
     pn_extension ext;
     const uint8_t *payload;
     size_t size;
+    pn_ref *holder;  /* of the payload; empty or NULL: it is only lent */
     PyObject *value; /* in place of a payload */
     PyObject *known; /* its BaseCommand, if the sender was that near */
 } pn_mail;
+
+/* Room for the extension of any envelope. */
+typedef struct {
+    uint8_t bytes[PN_EXTENSION_LIMIT];
+} pn_extension_bytes;
 
 /* Where a message goes: over a link, or into a box of this process. Neither:
  * there is no way. Borrowed. */
@@ -349,6 +357,26 @@ void pn_mailbox_relay_near(MailboxObject *self, pn_letter *letter);
 /* The number of the actor that a message names, 0 if there is none; its asker
  * is told. */
 uint64_t pn_mailbox_resolve_name(MailboxObject *self, const pn_envelope *env);
+
+/* --- payloads: mailbox_payload.c --- */
+
+/* Have env carry what ext says, encoded in room. */
+void pn_mailbox_extend(pn_envelope *env, const pn_extension *ext,
+                       pn_extension_bytes *room);
+
+/* Put a message on its way with what ext says and a parcel, which is consumed,
+ * whatever the result; known as in pn_mailbox_put_near. env and ext are filled
+ * in. 0, or -1 with an exception. */
+int pn_mailbox_put_parcel(MailboxObject *self, pn_way way, pn_envelope *env,
+                          pn_extension *ext, struct pn_parcel *parcel,
+                          PyObject *known);
+
+/* The value of a message. New reference or NULL. */
+PyObject *pn_mailbox_load(MailboxObject *self, const pn_mail *mail);
+
+/* The payload of a message, for who keeps it: taken over, or copied. PN_OK or
+ * PN_ENOMEM. */
+int pn_mail_keep(const pn_mail *mail, pn_ref *out);
 
 /* --- running commands: mailbox_run.c --- */
 

@@ -2,7 +2,6 @@
 #include "base/status.h"
 #include "python/cell.h"
 #include "python/future.h"
-#include "python/payload.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,10 +51,7 @@ receive_reply(MailboxObject *self, const pn_mail *message)
     PyObject *future = pn_pending_take(&self->pending, message->env.id);
     if (future == NULL)
         return; /* its asker was told already that the actor had ended */
-    PyObject *value = message->value != NULL
-                          ? Py_NewRef(message->value)
-                          : pn_payload_load(self->state, self->port.loads,
-                                            message->payload, message->size);
+    PyObject *value = pn_mailbox_load(self, message);
     bool failed = value == NULL;
     if (failed)
         value = tamed(self, message->env.source, pn_take_exception());
@@ -136,10 +132,12 @@ receive_mail(MailboxObject *self, const pn_mail *mail)
 static int
 receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
 {
+    pn_ref holder = {0};
     pn_mail mail = {
         .env = message->env,
         .payload = message->payload,
         .size = message->size,
+        .holder = &holder,
     };
     int err = pn_extension_decode(&mail.ext, mail.env.extension,
                                   mail.env.extension_size);
@@ -153,7 +151,9 @@ receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
         pn_inbox_forget(&peer->link.in, mail.env.id);
         pn_direct_down(self, pn_node_of(mail.env.id));
     }
+    (void)pn_inbox_take(&peer->link.in, message, &holder);
     receive_mail(self, &mail);
+    pn_ref_release(&holder);
     return PN_OK;
 }
 
@@ -339,6 +339,7 @@ pn_mailbox_receive_near(MailboxObject *self, pn_letter *letter)
         .env = *env,
         .payload = letter->payload.data,
         .size = letter->payload.size,
+        .holder = &letter->payload,
         .value = letter->value,
         .known = letter->known,
     };

@@ -1,7 +1,6 @@
 /* What an arbiter passes on: it reads envelopes, never payloads. */
 #include "base/status.h"
 #include "python/cell.h"
-#include "python/payload.h"
 
 #include <stdio.h>
 
@@ -124,13 +123,16 @@ put_joined(MailboxObject *self, pn_peer *from, pn_box *box,
         return PN_OK;
     if (err < 0)
         return err;
-    PyObject *bytes = PyBytes_FromStringAndSize((const char *)message.payload,
-                                                (Py_ssize_t)message.size);
     pn_ref payload = {0};
-    if (bytes == NULL || pn_payload_of(bytes, &payload) < 0 ||
-        pn_mailbox_put_near(self, box, &message.env, payload, NULL, NULL) < 0)
+    if (message.size > 0 &&
+        !pn_inbox_take(&from->link.in, &message, &payload) &&
+        pn_ref_copy(&payload, message.payload, message.size) < 0)
+        PyErr_NoMemory();
+    else
+        (void)pn_mailbox_put_near(self, box, &message.env, payload, NULL,
+                                  NULL);
+    if (PyErr_Occurred())
         pn_mailbox_report(self);
-    Py_XDECREF(bytes);
     return PN_OK;
 }
 

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/cell.h"
 #include "python/future.h"
+#include "python/parcel.h"
 #include "python/payload.h"
 
 #include <string.h>
@@ -54,6 +55,19 @@ put_shared(MailboxObject *self, const pn_envelope *env, PyObject *result)
     return true;
 }
 
+static void
+put_result(MailboxObject *self, pn_envelope *env, pn_parcel *parcel)
+{
+    pn_way way = {0};
+    pn_extension ext = {0};
+    if (!self->closed)
+        way = pn_mailbox_way(self, env->target);
+    if (!pn_way_exists(way))
+        pn_parcel_drop(parcel); /* the asker has gone */
+    else if (pn_mailbox_put_parcel(self, way, env, &ext, parcel, NULL) < 0)
+        pn_mailbox_report(self);
+}
+
 /* What happened cannot be told: report why, and let nobody wait for it. */
 static void
 reply_untold(MailboxObject *self, uint64_t from, uint64_t source, uint64_t id)
@@ -90,23 +104,23 @@ pn_mailbox_reply(CellObject *cell, uint64_t source, uint64_t id,
         .target = source,
         .id = id,
     };
-    pn_ref payload = {0};
+    pn_parcel parcel;
     if (put_shared(self, &env, result))
         return;
-    if (pn_payload_dump(self->state, self->port.dumps, result, &payload) < 0) {
+    if (pn_parcel_dump(self->state, self->port.dumps, result, &parcel) < 0) {
         PyObject *error = pn_take_exception();
         pn_mailbox_failed(cell, source, id, error);
         Py_XDECREF(error);
         return;
     }
-    if (payload.size <= self->limits.message_bytes) {
-        put_answer(self, &env, payload);
+    if (parcel.size <= self->limits.message_bytes) {
+        put_result(self, &env, &parcel);
         return;
     }
     PyErr_Format(self->state->too_big,
-                 "result takes %zu bytes, over the limit of %zu", payload.size,
+                 "result takes %zu bytes, over the limit of %zu", parcel.size,
                  self->limits.message_bytes);
-    pn_ref_release(&payload);
+    pn_parcel_drop(&parcel);
     PyObject *error = pn_take_exception();
     if (error != NULL)
         reply_exception(self, cell->number, source, id, error);

@@ -2,7 +2,6 @@
 #include "base/status.h"
 #include "python/command.h"
 #include "python/future.h"
-#include "python/payload.h"
 #include "python/replier.h"
 #include "python/request.h"
 #include "sys/clock.h"
@@ -123,10 +122,7 @@ static int
 load_arguments(MailboxObject *self, const pn_mail *mail, PyObject **args,
                PyObject **kwargs)
 {
-    PyObject *value = mail->value != NULL
-                          ? Py_NewRef(mail->value)
-                          : pn_payload_load(self->state, self->port.loads,
-                                            mail->payload, mail->size);
+    PyObject *value = pn_mailbox_load(self, mail);
     int err = value == NULL ? -1 : split_arguments(value, args, kwargs);
     Py_XDECREF(value);
     return err;

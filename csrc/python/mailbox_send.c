@@ -4,7 +4,7 @@
 #include "python/command.h"
 #include "python/error.h"
 #include "python/future.h"
-#include "python/payload.h"
+#include "python/parcel.h"
 #include "python/sending.h"
 #include "sys/clock.h"
 
@@ -74,7 +74,7 @@ typedef struct {
     pn_envelope env;
     pn_extension ext;
     pn_way way;
-    pn_ref payload;
+    pn_parcel payload;
     PyObject *value; /* in place of a payload; borrowed from the call */
     uint8_t chain[PN_CHAIN_LIMIT * sizeof(uint64_t)];
 } outgoing;
@@ -100,7 +100,7 @@ pn_mailbox_set_text(const char **text, uint16_t *size, PyObject *value,
 /* Arguments travel as a tuple, or as [tuple, dict] if there are keywords. */
 static int
 dump_arguments(MailboxObject *self, PyObject *args, PyObject *kwargs,
-               pn_ref *out)
+               pn_parcel *out)
 {
     PyObject *value;
     if (PyDict_Size(kwargs) == 0)
@@ -109,13 +109,13 @@ dump_arguments(MailboxObject *self, PyObject *args, PyObject *kwargs,
         value = Py_BuildValue("[OO]", args, kwargs);
     if (value == NULL)
         return -1;
-    int err = pn_payload_dump(self->state, self->port.dumps, value, out);
+    int err = pn_parcel_dump(self->state, self->port.dumps, value, out);
     Py_DECREF(value);
     if (err == 0 && out->size > self->limits.message_bytes) {
         PyErr_Format(self->state->too_big,
                      "arguments take %zu bytes, over the limit of %zu",
                      out->size, self->limits.message_bytes);
-        pn_ref_release(out);
+        pn_parcel_drop(out);
         err = -1;
     }
     return err;
@@ -311,7 +311,7 @@ prepare(MailboxObject *self, uint8_t kind, const pn_sending *call,
 {
     out->ext = (pn_extension){0};
     out->way = (pn_way){0};
-    out->payload = (pn_ref){0};
+    out->payload = (pn_parcel){0};
     out->value = NULL;
     inherit(call, out);
     if (out->ext.deadline != 0 && pn_clock_now() >= out->ext.deadline) {
@@ -324,7 +324,7 @@ prepare(MailboxObject *self, uint8_t kind, const pn_sending *call,
     /* Dumping may have run anybody's code: only now look for the way. */
     if (find_way(self, call, out) == 0)
         return 0;
-    pn_ref_release(&out->payload);
+    pn_parcel_drop(&out->payload);
     return -1;
 }
 
@@ -333,22 +333,19 @@ prepare(MailboxObject *self, uint8_t kind, const pn_sending *call,
 static int
 put_prepared(MailboxObject *self, const pn_sending *call, outgoing *out)
 {
-    uint8_t extension[PN_EXTENSION_LIMIT];
-    size_t size = pn_extension_size(&out->ext);
+    pn_extension_bytes room;
     if (!pn_way_exists(out->way)) {
-        pn_ref_release(&out->payload);
+        pn_parcel_drop(&out->payload);
         return 0;
     }
-    if (size > 0) {
-        pn_extension_encode(&out->ext, extension);
-        out->env.extension = extension;
-        out->env.extension_size = (uint16_t)size;
-    }
-    if (out->way.box == NULL)
-        return pn_mailbox_put(self, out->way, &out->env, out->payload);
-    PyObject *known =
-        is_near(self, pn_node_of(call->target)) ? call->known : NULL;
-    return pn_mailbox_put_near(self, out->way.box, &out->env, out->payload,
+    PyObject *known = NULL;
+    if (out->way.box != NULL && is_near(self, pn_node_of(call->target)))
+        known = call->known;
+    if (out->value == NULL)
+        return pn_mailbox_put_parcel(self, out->way, &out->env, &out->ext,
+                                     &out->payload, known);
+    pn_mailbox_extend(&out->env, &out->ext, &room);
+    return pn_mailbox_put_near(self, out->way.box, &out->env, (pn_ref){0},
                                out->value, known);
 }
 
@@ -377,7 +374,7 @@ put_ask(MailboxObject *self, const pn_sending *call, PyObject *future)
     int err = pn_pending_add(&self->pending, call->cell->number,
                              out.env.target, future, &out.env.id);
     if (err < 0) {
-        pn_ref_release(&out.payload);
+        pn_parcel_drop(&out.payload);
         (void)pn_raise_status(self->state, err);
         return -1;
     }

@@ -135,21 +135,6 @@ pn_parcel_copy(const pn_parcel *parcel, uint8_t *to)
     }
 }
 
-/* A block of size bytes to be filled, as a payload; NULL without memory. */
-static uint8_t *
-new_block(size_t size, pn_ref *out)
-{
-    uint8_t *block = pn_alloc_aligned(size);
-    if (block != NULL)
-        *out = (pn_ref){
-            .data = block,
-            .size = size,
-            .owner = block,
-            .release = pn_free,
-        };
-    return block;
-}
-
 int
 pn_parcel_pack(pn_parcel *parcel, pn_ref *out)
 {
@@ -159,7 +144,7 @@ pn_parcel_pack(pn_parcel *parcel, pn_ref *out)
         *out = parcel->pickle;
         parcel->pickle = (pn_ref){0};
     } else {
-        block = new_block(parcel->size, out);
+        block = pn_ref_block(out, parcel->size);
         if (block != NULL)
             pn_parcel_copy(parcel, block);
     }
@@ -213,10 +198,8 @@ take_memory(pn_state *state, const uint8_t *bytes, size_t size, pn_ref *ref,
     pn_ref copy;
     if (ref->data != NULL)
         return pn_memory_new(state, ref);
-    uint8_t *block = new_block(size - *offset, &copy);
-    if (block == NULL)
+    if (pn_ref_copy(&copy, bytes + *offset, size - *offset) < 0)
         return PyErr_NoMemory();
-    memcpy(block, bytes + *offset, size - *offset);
     *offset = 0;
     return pn_memory_new(state, &copy);
 }

@@ -14,7 +14,7 @@
 
 /* On its way out. Its buffers are still the user's: they are copied when the
  * message is put on its way, and may change after that. */
-typedef struct {
+typedef struct pn_parcel {
     pn_ref pickle;
     Py_buffer *buffers; /* count of them, each open; NULL if there are none */
     size_t count;

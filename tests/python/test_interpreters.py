@@ -58,7 +58,7 @@ class Port:
     names = {}
     told = []
 
-    def dumps(self, value):
+    def dumps(self, value, buffers):
         return pickle.dumps(value, 5)
 
     def dump_error(self, error):

@@ -103,7 +103,7 @@ class Port:
         self.names: dict[Any, Any] = {}
         self.told: list[tuple[Any, ...]] = []
 
-    def dumps(self, value: object) -> bytes:
+    def dumps(self, value: object, buffers: list[memoryview]) -> bytes:
         return pickle.dumps(value, 5)
 
     def loads(self, data: Any) -> Any:
