@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._port import KIND_LOG
 
 if TYPE_CHECKING:
-    from .actor import Actor
+    from .node import NodeActor
 
 __all__ = ["ShippingHandler", "handle_record"]
 
@@ -26,7 +26,7 @@ class ShippingHandler(logging.Handler):
     *dropped* counts records for which there was no room.
     """
 
-    def __init__(self, actor: Actor, arbiter: int) -> None:
+    def __init__(self, actor: NodeActor, arbiter: int) -> None:
         super().__init__()
         self._actor = actor
         self._arbiter = arbiter
@@ -94,7 +94,7 @@ def handle_record(fields: dict[str, Any]) -> None:
 
 
 def on_loop_error(
-    actor: Actor, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+    actor: NodeActor, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 ) -> None:
     """An actor's loop has caught what a callback raised: log it."""
     error = context.get("exception")

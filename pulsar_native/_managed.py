@@ -13,9 +13,10 @@ from . import _context, _logging, _pickling
 from ._making import Making
 from ._port import KIND_DOWN, KIND_NOTIFY, KIND_STOP, dump_down
 from ._selector import SpinningSelector
-from .actor import Actor, ends_actor, exit_code_of
+from .actor import ends_actor, exit_code_of
 from .consts import ACTOR_STATES
 from .exceptions import ActorDown
+from .node import NodeActor
 from .proxy import ActorProxy
 from .utils.config import Config
 
@@ -24,7 +25,7 @@ __all__ = ["ManagedActor", "close_loop", "open_loop", "run_loop"]
 _LAST_WORDS = 0.5  # seconds for the last bytes to leave
 
 
-class ManagedActor(Actor):
+class ManagedActor(NodeActor):
     """An actor with a loop of its own and a way to its arbiter.
 
     ``_done`` is the end of its loop.

@@ -29,6 +29,7 @@ from .proxy import ActorProxy, aid_of
 if TYPE_CHECKING:
     from ._native import Cell, Mailbox, Request
     from .actor import Actor
+    from .node import NodeActor
 
 __all__ = [
     "KIND_DEFINE",
@@ -60,7 +61,7 @@ logger = logging.getLogger("pulsar_native.mailbox")
 class Port:
     """The callables that ``Mailbox`` takes, for one actor."""
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, actor: NodeActor) -> None:
         self._actor = actor
         self.dumps = _pickling.dumps
         self.loads = _pickling.loads
@@ -88,9 +89,7 @@ class Port:
             aid_text = aid.decode(errors="replace")
             return ActorDown(aid_text, reason, code, signal)
         if condition == "link-lost":
-            return ActorDown(
-                self.proxy(source).aid, "the link to it was lost"
-            )
+            return ActorDown(self.proxy(source).aid, "the link to it was lost")
         if condition == "mailbox-full":
             target = int(text) if text else source  # a relay names it
             return MailboxFull(

@@ -7,12 +7,10 @@ import contextlib
 import functools
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 from abc import abstractmethod
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
@@ -20,13 +18,12 @@ from typing import Any, TypeVar
 
 from ._making import Making, sort_out
 from ._native import Cell, Mailbox, current
-from ._port import KIND_DOWN, KIND_PEER, Port, load_down
 from ._system import system_info
 from .commands import AnyCommand
 from .consts import ACTOR_STATES, notify_period
 from .events import Callback, EventHandler, call_with
-from .exceptions import ActorDown, HaltServer
-from .proxy import ActorProxy, get_proxy, number_of
+from .exceptions import HaltServer
+from .proxy import ActorProxy
 from .tracing import notice_telemetry
 from .utils.config import Config
 
@@ -49,52 +46,57 @@ class Actor(EventHandler):
     MANY_TIMES_EVENTS = ("periodic_task", "on_info", "on_params")
 
     kind = "process"
+    mailbox: Mailbox | Cell
+    state: int = ACTOR_STATES.INITIAL
+    exit_code: int | None = None
+    monitor: ActorProxy | None = None
+    _context: Context
+    _loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
+    _ticker: asyncio.TimerHandle | None = None
+    _round: asyncio.Task[None] | None = None
+    _executor: ThreadPoolExecutor | None = None
+    _stop_task: asyncio.Task[None] | None = None
 
     def __init__(
         self, name: str, aid: str, number: int, cfg: Config, age: int
     ) -> None:
-        super().__init__()
         self.name = name
         self.aid = aid
         self.number = number
         self.cfg = cfg
         self.age = age
-        self.state = ACTOR_STATES.INITIAL
-        self.exit_code: int | None = None
-        self.extra: dict[str, Any] = {}
-        self.servers: dict[str, Any] = {}
-        self.stopping_waiters: list[Awaitable[Any]] = []
-        self.monitor: ActorProxy | None = None
-        self.stream = sys.stderr
-        self.logger = logging.getLogger(f"pulsar_native.{name}")
+        self._started_at = time.monotonic()
         self.pid = os.getpid()
         self.tid = threading.get_ident()
-        self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
-        self._started_at = time.monotonic()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._ticker: asyncio.TimerHandle | None = None
-        self._round: asyncio.Task[None] | None = None
-        self._executor: ThreadPoolExecutor | None = None
-        self._stop_task: asyncio.Task[None] | None = None
-        # By number, and the ended ones by aid and name too.
-        self._known: dict[int, ActorProxy] = {number: self.proxy}
-        self._ended: OrderedDict[
-            int | str, tuple[str, str, int | None, int | None]
-        ] = OrderedDict()
-        self._port = Port(self)
-        self._port.names.update({aid: number})
-        self.mailbox = Mailbox(
-            number,
-            self,
-            self._port,
-            message_bytes=cfg.message_bytes,
-            outbox_messages=cfg.outbox_messages,
-            outbox_bytes=cfg.outbox_bytes,
-        )
-        self.mailbox.link_idle = cfg.link_idle
-        # Of its own: nothing of whoever happened to use actors first.
-        self._context = Context()
-        self._context.run(current.set, self.mailbox.main)
+
+    @functools.cached_property
+    def extra(self) -> dict[str, Any]:
+        """Plain values that are part of ``info()``."""
+        return {}
+
+    @functools.cached_property
+    def servers(self) -> dict[str, Any]:
+        """What is closed when the actor stops."""
+        return {}
+
+    @functools.cached_property
+    def stopping_waiters(self) -> list[Awaitable[Any]]:
+        """What is awaited when the actor stops."""
+        return []
+
+    @functools.cached_property
+    def stream(self) -> Any:
+        """Standard error."""
+        return sys.stderr
+
+    @functools.cached_property
+    def logger(self) -> logging.Logger:
+        """The logger ``pulsar_native.<name>``."""
+        return logging.getLogger(f"pulsar_native.{self.name}")
+
+    @functools.cached_property
+    def _tasks(self) -> set[asyncio.Task[Any]]:
+        return set()
 
     def __repr__(self) -> str:
         return f"{self.name}.{self.aid}"
@@ -117,8 +119,9 @@ class Actor(EventHandler):
         return self._cell.instance
 
     @property
+    @abstractmethod
     def _cell(self) -> Cell:
-        return self.mailbox.main
+        """Its end of messaging."""
 
     @property
     def identity(self) -> str:
@@ -180,67 +183,6 @@ class Actor(EventHandler):
         """As the function ``send``, from this actor."""
         return self.mailbox.send(target, command, args, kwargs)
 
-    def _resolve(self, target: Any) -> tuple[int, str | None]:
-        """The number of a target, or 0 and a name for others to resolve."""
-        if isinstance(target, str):
-            number = self._port.names.get(target)
-            return (0, target) if number is None else (number, None)
-        proxy = get_proxy(target, safe=True)
-        if proxy is None:
-            raise TypeError(
-                f"a target is a proxy, an actor, an aid or a name, not "
-                f"{target!r}"
-            )
-        return number_of(proxy), None
-
-    def _receive_peer(self, number: int, payload: bytes) -> None:
-        aid, _, name = payload.decode().partition("\0")
-        self._known[number] = ActorProxy(aid, name, number)
-
-    def _control(
-        self, kind: int, source: int, id: int, payload: bytes
-    ) -> None:
-        if kind == KIND_PEER:
-            self._receive_peer(source, payload)
-        elif kind == KIND_DOWN:
-            self._peer_down(id, *load_down(payload))
-
-    def _peer_down(
-        self, number: int, reason: str, code: int | None, signal: int | None
-    ) -> None:
-        """An actor has ended: whoever waits for it hears so."""
-        proxy = self._port.proxy(number)
-        self._remember_end(proxy, reason, code, signal)
-        make = functools.partial(ActorDown, proxy.aid, reason, code, signal)
-        self.mailbox.fail(number, make)
-        self._known.pop(number, None)
-
-    def _remember_end(
-        self,
-        proxy: ActorProxy,
-        reason: str,
-        code: int | None,
-        signal: int | None,
-    ) -> None:
-        end = (proxy.aid, reason, code, signal)
-        for key in (proxy.number, proxy.aid):
-            self._ended[key] = end
-            self._ended.move_to_end(key)
-        while len(self._ended) > 2 * _KEPT_ENDS:
-            self._ended.popitem(last=False)
-
-    def _actor_of(self, cell: Cell) -> Actor:
-        """The actor of another cell of this node."""
-        raise LookupError(f"{self!r} has no actor {cell.number}")
-
-    @abstractmethod
-    def _lost(self, number: int, status: int, text: str) -> None:
-        """The link to an actor has ended."""
-
-    @abstractmethod
-    def _fatal(self, error: BaseException) -> None:
-        """A command, hook or task raised what ends an actor."""
-
     def _not_made(self, caller: ActorProxy, error: bytes) -> None:
         self.logger.warning(
             "%r could not be made, and %r does not manage it", caller, self
@@ -253,7 +195,15 @@ class Actor(EventHandler):
             "%r notifies %r, which does not manage it", caller, self
         )
 
+    @abstractmethod
+    def _forget(self) -> None:
+        """In a process forked by somebody else: close without a byte."""
+
     # --- life ---
+
+    @abstractmethod
+    def _fatal(self, error: BaseException) -> None:
+        """A command, hook or task raised what ends an actor."""
 
     def spawn(
         self, cls: type | Making | None = None, /, *args: Any, **params: Any
@@ -262,10 +212,11 @@ class Actor(EventHandler):
         notice_telemetry()
         return self._spawn(*sort_out(cls, args, params))
 
+    @abstractmethod
     def _spawn(
         self, making: Making | None, options: dict[str, Any]
     ) -> asyncio.Future[Any]:
-        return self.mailbox.send("arbiter", "spawn", (making,), options)
+        """``spawn``, with its parameters sorted out."""
 
     def stop(
         self, exc: BaseException | None = None, exit_code: int | None = None
@@ -433,7 +384,7 @@ class Actor(EventHandler):
             self._period(), self._tick, context=self._context
         )
         self._heartbeat()
-        if not self.event("periodic_task").handlers():
+        if not self.has_callbacks("periodic_task"):
             return
         if self._round is None or self._round.done():
             self._round = self._create_task(self._fire("periodic_task"))
@@ -493,20 +444,6 @@ class Actor(EventHandler):
 
         self._loop.call_soon_threadsafe(deliver, context=self._context.copy())
         return result
-
-    # --- the end of it all ---
-
-    def _forget(self) -> None:
-        """In a process forked by somebody else: close without a byte."""
-        self.mailbox.forget()
-
-    def _forget_signals(self, *signals: int) -> None:
-        """In such a process: a signal to it must not reach the loop, whose
-        wake-up descriptor both have."""
-        with contextlib.suppress(ValueError):  # not in the main thread
-            signal.set_wakeup_fd(-1)
-            for number in signals:
-                signal.signal(number, signal.SIG_DFL)
 
 
 def _copy(result: Future[Any], asked: asyncio.Future[Any]) -> None:

@@ -301,7 +301,7 @@ def use_actor() -> Actor:
     actor = _context.get_actor()
     if actor is not None and not actor.stopped():
         if actor.tid == threading.get_ident():
-            _native.current.set(actor.mailbox.main)  # found faster next time
+            _native.current.set(actor._cell)  # found faster next time
             return actor
         raise RuntimeError(
             "this thread is not that of the actor's loop: use send_threadsafe"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -81,34 +82,41 @@ class EventHandler:
     ONE_TIME_EVENTS: tuple[str, ...] = ()
     MANY_TIMES_EVENTS: tuple[str, ...] = ()
 
-    def __init__(self) -> None:
-        self._events = {
-            name: Event(name, onetime=name in self.ONE_TIME_EVENTS)
-            for name in (*self.ONE_TIME_EVENTS, *self.MANY_TIMES_EVENTS)
-        }
+    @functools.cached_property
+    def _events(self) -> dict[str, Event]:
+        return {}  # each is made when it is asked for
 
     def event(self, name: str) -> Event:
         """The event of this name, made as a many-times one if unknown."""
         event = self._events.get(name)
         if event is None:
-            event = self._events[name] = Event(name)
+            onetime = name in self.ONE_TIME_EVENTS
+            event = self._events[name] = Event(name, onetime=onetime)
         return event
+
+    def has_callbacks(self, name: str) -> bool:
+        """Whether something is bound to the event of this name."""
+        event = self._events.get(name)
+        return event is not None and bool(event.handlers())
 
     def events(self) -> dict[str, Event]:
         """All events by name."""
+        for name in (*self.ONE_TIME_EVENTS, *self.MANY_TIMES_EVENTS):
+            self.event(name)
         return dict(self._events)
 
     def bind_events(self, hooks: Mapping[str, Any]) -> dict[str, Any]:
         """Bind the values whose names are events: one callback each, or a
         list or tuple of them. Returns the rest."""
+        known = {*self.ONE_TIME_EVENTS, *self.MANY_TIMES_EVENTS}
+        known |= self._events.keys()
         rest = {}
         for name, value in hooks.items():
-            event = self._events.get(name)
-            if event is None:
+            if name not in known:
                 rest[name] = value
             elif value is not None:
                 for callback in _each(value):
-                    event.bind(callback)
+                    self.event(name).bind(callback)
         return rest
 
 

@@ -30,6 +30,7 @@ from .commands import latest_serial
 from .consts import ACTOR_ACTION_TIMEOUT, ACTOR_EVENTS, ACTOR_STATES
 from .exceptions import ActorDown, ActorStartError, NameTaken
 from .kinds import Exit, Kind, chosen_kind, get_kind
+from .node import NodeActor
 from .proxy import ActorProxy, aid_of, new_number
 from .utils.config import Config
 
@@ -44,7 +45,7 @@ _OWN = frozenset(
 _ages = itertools.count(2)  # the arbiter is 1
 
 
-class Manager(Actor):
+class Manager(NodeActor):
     """An actor that starts others, watches them and ends them.
 
     docs/invariants.md tells the order of events and who closes what.

@@ -1,0 +1,139 @@
+"""Actors with a loop of their own: each is the node of others beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import signal
+from abc import abstractmethod
+from collections import OrderedDict
+from contextvars import Context
+from typing import Any
+
+from ._making import Making
+from ._native import Cell, Mailbox, current
+from ._port import KIND_DOWN, KIND_PEER, Port, load_down
+from .actor import Actor
+from .exceptions import ActorDown
+from .proxy import ActorProxy, get_proxy, number_of
+from .utils.config import Config
+
+__all__ = ["NodeActor"]
+
+_KEPT_ENDS = 1000  # ends of actors that are remembered
+
+
+class NodeActor(Actor):
+    """An actor that owns a loop and the mailbox of that loop.
+
+    Coroutine actors, of which there may be many, live in it too.
+    """
+
+    mailbox: Mailbox
+
+    def __init__(
+        self, name: str, aid: str, number: int, cfg: Config, age: int
+    ) -> None:
+        super().__init__(name, aid, number, cfg, age)
+        # By number, and the ended ones by aid and name too.
+        self._known: dict[int, ActorProxy] = {number: self.proxy}
+        self._ended: OrderedDict[
+            int | str, tuple[str, str, int | None, int | None]
+        ] = OrderedDict()
+        self._port = Port(self)
+        self._port.names.update({aid: number})
+        self.mailbox = Mailbox(
+            number,
+            self,
+            self._port,
+            message_bytes=cfg.message_bytes,
+            outbox_messages=cfg.outbox_messages,
+            outbox_bytes=cfg.outbox_bytes,
+        )
+        self.mailbox.link_idle = cfg.link_idle
+        # Of its own: nothing of whoever happened to use actors first.
+        self._context = Context()
+        self._context.run(current.set, self.mailbox.main)
+
+    @property
+    def _cell(self) -> Cell:
+        return self.mailbox.main
+
+    def _spawn(
+        self, making: Making | None, options: dict[str, Any]
+    ) -> asyncio.Future[Any]:
+        return self.mailbox.send("arbiter", "spawn", (making,), options)
+
+    # --- whom it knows ---
+
+    def _resolve(self, target: Any) -> tuple[int, str | None]:
+        """The number of a target, or 0 and a name for others to resolve."""
+        if isinstance(target, str):
+            number = self._port.names.get(target)
+            return (0, target) if number is None else (number, None)
+        proxy = get_proxy(target, safe=True)
+        if proxy is None:
+            raise TypeError(
+                f"a target is a proxy, an actor, an aid or a name, not "
+                f"{target!r}"
+            )
+        return number_of(proxy), None
+
+    def _receive_peer(self, number: int, payload: bytes) -> None:
+        aid, _, name = payload.decode().partition("\0")
+        self._known[number] = ActorProxy(aid, name, number)
+
+    def _control(
+        self, kind: int, source: int, id: int, payload: bytes
+    ) -> None:
+        if kind == KIND_PEER:
+            self._receive_peer(source, payload)
+        elif kind == KIND_DOWN:
+            self._peer_down(id, *load_down(payload))
+
+    def _peer_down(
+        self, number: int, reason: str, code: int | None, signal: int | None
+    ) -> None:
+        """An actor has ended: whoever waits for it hears so."""
+        proxy = self._port.proxy(number)
+        self._remember_end(proxy, reason, code, signal)
+        make = functools.partial(ActorDown, proxy.aid, reason, code, signal)
+        self.mailbox.fail(number, make)
+        self._known.pop(number, None)
+
+    def _remember_end(
+        self,
+        proxy: ActorProxy,
+        reason: str,
+        code: int | None,
+        signal: int | None,
+    ) -> None:
+        end = (proxy.aid, reason, code, signal)
+        for key in (proxy.number, proxy.aid):
+            self._ended[key] = end
+            self._ended.move_to_end(key)
+        while len(self._ended) > 2 * _KEPT_ENDS:
+            self._ended.popitem(last=False)
+
+    def _actor_of(self, cell: Cell) -> Actor:
+        """The actor of another cell of this node."""
+        raise LookupError(f"{self!r} has no actor {cell.number}")
+
+    @abstractmethod
+    def _lost(self, number: int, status: int, text: str) -> None:
+        """The link to an actor has ended."""
+
+    # --- in a process forked by somebody else ---
+
+    def _forget(self) -> None:
+        """In a process forked by somebody else: close without a byte."""
+        self.mailbox.forget()
+
+    def _forget_signals(self, *signals: int) -> None:
+        """In such a process: a signal to it must not reach the loop, whose
+        wake-up descriptor both have."""
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.set_wakeup_fd(-1)
+            for number in signals:
+                signal.signal(number, signal.SIG_DFL)
