@@ -91,7 +91,10 @@ class AnyCommand(BaseCommand):
         return f"<{type(self).__name__} {self.name}>"
 
     def __set_name__(self, owner: type, attribute: str) -> None:
-        if self.method and self.owner is None:
+        # Again, if the class is made anew, as dataclass(slots=True) does; but
+        # another class that has it as well does not own it.
+        home = self.__qualname__.split(".")[-2:-1]
+        if self.method and (self.owner is None or [owner.__name__] == home):
             self.owner = owner
             self.attribute = attribute
 
@@ -268,8 +271,15 @@ def _run_guarded(call: Callable[[], Any]) -> Any:
 
 # --- the commands of a class ---
 
-_methods: weakref.WeakKeyDictionary[type, dict[str, AnyCommand]]
-_methods = weakref.WeakKeyDictionary()
+
+class _Table(dict[str, AnyCommand]):
+    """The commands of a class; one for all its actors, and as long as they."""
+
+    __slots__ = ("__weakref__",)
+
+
+_tables: weakref.WeakKeyDictionary[type, weakref.ref[_Table]]
+_tables = weakref.WeakKeyDictionary()
 
 
 def methods_of(cls: type) -> dict[str, AnyCommand]:
@@ -278,13 +288,15 @@ def methods_of(cls: type) -> dict[str, AnyCommand]:
     Those of its bases too. What overrides a command without being decorated
     takes its place, if it is a function; otherwise the command is gone.
     """
-    found = _methods.get(cls)
-    if found is None:
-        found = _methods[cls] = _collect_methods(cls)
-    return found
+    known = _tables.get(cls)
+    table = None if known is None else known()
+    if table is None:
+        table = _collect_methods(cls)
+        _tables[cls] = weakref.ref(table)
+    return table
 
 
-def _collect_methods(cls: type) -> dict[str, AnyCommand]:
+def _collect_methods(cls: type) -> _Table:
     by_attribute: dict[str, AnyCommand] = {}
     for base in reversed(cls.__mro__):
         for attribute, value in vars(base).items():
@@ -294,7 +306,7 @@ def _collect_methods(cls: type) -> dict[str, AnyCommand]:
                 overridden = by_attribute.pop(attribute)
                 if isinstance(value, FunctionType):
                     by_attribute[attribute] = _with_function(overridden, value)
-    return {method.name: method for method in by_attribute.values()}
+    return _Table((found.name, found) for found in by_attribute.values())
 
 
 def _with_function(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import gc
 import math
 import operator
 import pickle
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,42 @@ def test_the_same_method_in_two_bases_is_that_of_the_first() -> None:
         pass
 
     assert methods_of(Both)["get"] is Other.get
+
+
+def test_a_class_that_is_made_anew_owns_its_methods() -> None:
+    @dataclasses.dataclass(slots=True)
+    class Slotted:
+        n: int = 0
+
+        @pn.command()
+        def get(self) -> int:
+            return self.n
+
+    assert Slotted.get.owner is Slotted
+    assert methods_of(Slotted)["get"] is Slotted.get
+    assert pickle.loads(_pickling.dumps(Slotted.get)) is Slotted.get
+
+
+def test_a_method_that_another_class_borrows_stays_of_its_own() -> None:
+    class Borrower:
+        take = Counter.get
+
+    assert Counter.get.owner is Counter
+    assert methods_of(Borrower) == {"get": Counter.get}
+
+
+def test_classes_with_commands_are_collected_when_nobody_uses_them() -> None:
+    class Gone:
+        @pn.command()
+        def get(self) -> int:
+            return 1
+
+    table = methods_of(Gone)
+    assert methods_of(Gone) is table
+    ends = [weakref.ref(Gone), weakref.ref(table)]
+    del Gone, table
+    gc.collect()
+    assert [end() for end in ends] == [None, None]
 
 
 def test_functions_inside_functions_are_no_methods() -> None:
