@@ -73,6 +73,23 @@ class ManagedActor(NodeActor):
         else:
             super()._control(kind, source, id, payload)
 
+    def _receive_peer(self, number: int, payload: bytes) -> None:
+        super()._receive_peer(number, payload)
+        aid, name, *only = payload.decode().split("\0")
+        # From now on the way to it is known by name, too: no detour, and no
+        # other order than that of messages by reference.
+        for key in (aid, name) if only else (aid,):
+            self._port.names.setdefault(key, number)
+
+    def _peer_down(
+        self, number: int, reason: str, code: int | None, signal: int | None
+    ) -> None:
+        proxy = self._port.proxy(number)
+        super()._peer_down(number, reason, code, signal)
+        for key in (proxy.aid, proxy.name):
+            if self._port.names.get(key) == number:
+                del self._port.names[key]
+
     def _lost(self, number: int, status: int, text: str) -> None:
         if number == self._arbiter:
             self._arbiter_gone(text)

@@ -208,7 +208,10 @@ class Port:
         mailbox = self._actor.mailbox
         for to, about in ((target, source), (source, target)):
             proxy = self.proxy(about)
-            payload = f"{proxy.aid}\0{proxy.name}".encode()
+            words = [proxy.aid, proxy.name]
+            if self.names.get(proxy.name) == about:
+                words.append("")  # whoever says this name means it
+            payload = "\0".join(words).encode()
             mailbox.post(KIND_PEER, to, payload, source=about)
 
     def proxy(self, number: int) -> ActorProxy:

@@ -81,7 +81,7 @@ class NodeActor(Actor):
         return number_of(proxy), None
 
     def _receive_peer(self, number: int, payload: bytes) -> None:
-        aid, _, name = payload.decode().partition("\0")
+        aid, name, *_ = payload.decode().split("\0")
         self._known[number] = ActorProxy(aid, name, number)
 
     def _control(

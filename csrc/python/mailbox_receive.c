@@ -149,7 +149,7 @@ receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
         return pn_direct_link(self, peer, &mail);
     if (mail.env.kind == PN_DOWN) {
         pn_inbox_forget(&peer->link.in, mail.env.id);
-        pn_direct_down(self, pn_node_of(mail.env.id));
+        pn_direct_down(self, mail.env.id);
     }
     (void)pn_inbox_take(&peer->link.in, message, &holder);
     receive_mail(self, &mail);

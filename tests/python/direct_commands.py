@@ -10,6 +10,7 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,6 +63,61 @@ async def ask_on(request: Any, other: Any, count: int) -> list[int]:
         await pn.send(other, "take", number, bytes(number))
         for number in range(count)
     ]
+
+
+@pn.command()
+async def ask_and_mark(
+    request: Any, other: Any, count: int, mark: str
+) -> None:
+    """The same, and leave a file."""
+    for number in range(count):
+        await pn.send(other, "take", number)
+    with open(mark, "w"):
+        pass
+
+
+@pn.command()
+async def ask_many(
+    request: Any, other: Any, first: int, count: int
+) -> tuple[int, int]:
+    """Ask *other* all at once: how many answers came, and how many were lost
+    with a link."""
+    asks = []
+    for number in range(first, first + count):
+        asks.append(pn.send(other, "take", number))
+        if number % 20 == 0:
+            await asyncio.sleep(0)
+    ends = await asyncio.gather(*asks, return_exceptions=True)
+    lost = [end for end in ends if isinstance(end, pn.ActorDown)]
+    assert all("link" in end.reason for end in lost), lost
+    return ends.count(0), len(lost)
+
+
+@pn.command()
+def break_direct_link(request: Any) -> None:
+    """Shut this process's direct links down, if there are any."""
+    links = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            end = socket.socket(fileno=os.dup(int(name)))
+            size = end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            if size == 2 * 80 * 1024:  # the kernel doubles what a link asks
+                links.append((int(name), end))
+            else:
+                end.close()
+    links.sort(key=lambda found: found[0])
+    for _, end in links[1:]:  # the first is the arbiter's
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+    for _, end in links:
+        end.close()
+
+
+@pn.command()
+def limit_descriptors(request: Any, limit: int) -> None:
+    """Lower what this process may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 @pn.command()
