@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import _pickling, commands
 from ._builtins import table
-from ._future import AskFuture
 from ._native import dump_down, load_down
 from .exceptions import (
     ActorDown,
@@ -66,7 +65,6 @@ class Port:
         self.dumps = _pickling.dumps
         self.loads = _pickling.loads
         self.dump_error = _pickling.dumps_exception
-        self.future = AskFuture
         self.table = table
         self.names: dict[str, int] = {}
 

@@ -12,10 +12,10 @@
 
 /* Attributes of the port object, in the order of pn_port. */
 static const char *const port_names[] = {
-    "dumps",      "loads",   "dump_error", "load_error", "future",
-    "start_task", "defer",   "control",    "lost",       "fatal",
-    "failed",     "resolve", "explain",    "define",     "introduce",
-    "proxy",      "actor",   "table",      "names",
+    "dumps",   "loads",   "dump_error", "load_error", "start_task",
+    "defer",   "control", "lost",       "fatal",      "failed",
+    "resolve", "explain", "define",     "introduce",  "proxy",
+    "actor",   "table",   "names",
 };
 
 #define PORT_SIZE (sizeof port_names / sizeof *port_names)
@@ -107,6 +107,7 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->main);
     Py_VISIT(self->loop);
+    Py_VISIT(self->of_loop);
     Py_VISIT(self->call_soon);
     Py_VISIT(self->end_turn);
     Py_VISIT(self->context);
@@ -159,6 +160,7 @@ mailbox_clear(PyObject *op)
     drop_pending(self);
     drop_cells(self);
     Py_CLEAR(self->loop);
+    Py_CLEAR(self->of_loop);
     Py_CLEAR(self->call_soon);
     Py_CLEAR(self->end_turn);
     Py_CLEAR(self->context);
@@ -374,9 +376,6 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("cell", pn_mailbox_get_cell, METH_O,
            "cell($self, number, /)\n--\n\n"
            "The Cell of an actor of this node, or None."),
-    METHOD("_cancel", pn_mailbox_cancel, METH_O,
-           "_cancel($self, id, /)\n--\n\nThe future of this ask was "
-           "cancelled."),
     METHOD("send", pn_mailbox_send, METH_FASTCALL,
            "send($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command; the future is its reply, or None for one "

@@ -20,6 +20,7 @@
 #include "mailbox/hello.h"
 #include "mailbox/pending.h"
 #include "mailbox/router.h"
+#include "python/askfuture.h"
 #include "python/box.h"
 #include "python/state.h"
 #include "sys/link.h"
@@ -69,7 +70,6 @@ typedef struct {
     PyObject *loads;      /* (bytes, buffers=...) -> value */
     PyObject *dump_error; /* (exception) -> bytes */
     PyObject *load_error; /* (source, condition, bytes) -> exception */
-    PyObject *future;     /* (*, loop) -> Future, for an ask */
     PyObject *start_task; /* (awaitable, context) -> Task */
     PyObject *defer;      /* (function, request, args, kwargs) -> awaitable */
     PyObject *control;    /* (kind, source, id, bytes) -> None */
@@ -121,14 +121,17 @@ typedef struct MailboxObject {
     pn_peer *graveyard;
     pn_buffer spare; /* receive buffer, lent to the link that reads */
     pn_link_limits limits;
-    bool busy;   /* inside a dispatch */
-    bool turn;   /* end_turn is to be called */
-    bool held;   /* nothing is handled until attach */
+    pn_askfutures woken; /* whose callbacks are to be called */
+    bool busy;           /* inside a dispatch */
+    bool lone;           /* what is sent leaves at once, though busy */
+    bool turn;           /* end_turn is to be called */
+    bool held;           /* nothing is handled until attach */
     int unbegun; /* command tasks that have not begun; before 3.12 only */
     bool closed;
     int64_t turn_began; /* monotonic ns; 0: nothing sent in this turn */
     int64_t flushed_at; /* monotonic ns, of the last flush while busy */
     PyObject *loop;
+    PyObject *of_loop; /* {"loop": loop}: keywords of an AskFuture */
     PyObject *call_soon;
     PyObject *end_turn; /* bound methods of this object */
     PyObject *context;  /* that of attach: commands run in copies of it */
@@ -208,6 +211,9 @@ int pn_mailbox_schedule(MailboxObject *self, pn_peer *peer);
 
 /* Send what the peer's outbox holds, as far as the kernel takes it. */
 void pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer);
+
+/* Send what waits too long already. */
+void pn_mailbox_flush_stale(MailboxObject *self, int64_t now);
 
 /* Send what waits, on all links. */
 void pn_mailbox_flush_dirty(MailboxObject *self);
@@ -438,8 +444,8 @@ bool pn_mailbox_was_recalled(MailboxObject *self, uint64_t source,
 void pn_mailbox_send_cancel(MailboxObject *self, uint64_t target,
                             uint64_t source, uint64_t id);
 
-/* Method: the future of an ask was cancelled. */
-PyObject *pn_mailbox_cancel(PyObject *op, PyObject *id);
+/* The future of an ask was cancelled. */
+void pn_mailbox_cancel_ask(MailboxObject *self, uint64_t id);
 
 /* --- sending: mailbox_send.c --- */
 

@@ -42,17 +42,12 @@ give_up(MailboxObject *self, uint64_t id)
     return future;
 }
 
-PyObject *
-pn_mailbox_cancel(PyObject *op, PyObject *number)
+void
+pn_mailbox_cancel_ask(MailboxObject *self, uint64_t id)
 {
-    MailboxObject *self = (MailboxObject *)op;
-    unsigned long long id = PyLong_AsUnsignedLongLong(number);
-    if (PyErr_Occurred())
-        return NULL;
     /* On another thread its reply, when it comes, finds it done. */
     if (self->thread == PyThread_get_thread_ident())
         Py_XDECREF(give_up(self, id));
-    Py_RETURN_NONE;
 }
 
 /* --- deadlines at the asker --- */

@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <unistd.h>
 
+/* While the loop is kept busy, what was sent waits no longer than this. */
+#define GATHER_NS 100000
+
 /* A turn of the loop lasts no longer than this, as far as sending goes. */
 #define TURN_NS 100000
 
@@ -149,6 +152,13 @@ pn_mailbox_flush_dirty(MailboxObject *self)
     }
 }
 
+void
+pn_mailbox_flush_stale(MailboxObject *self, int64_t now)
+{
+    if (self->dirty != NULL && now - self->flushed_at > GATHER_NS)
+        pn_mailbox_flush_dirty(self);
+}
+
 /* Whether what is sent now is the first of its turn. Nobody tells when a turn
  * of a foreign loop begins: one does with each batch that comes in, and one
  * is over at end_turn or, where nothing asked for that, after TURN_NS. */
@@ -168,7 +178,8 @@ int
 pn_mailbox_schedule(MailboxObject *self, pn_peer *peer)
 {
     peer->quiet = 0;
-    if (!self->busy && begins_turn(self)) {
+    if (self->lone || (!self->busy && begins_turn(self))) {
+        self->lone = false;
         pn_mailbox_flush_peer(self, peer);
         return 0;
     }

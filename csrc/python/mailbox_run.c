@@ -53,7 +53,12 @@ flush_before(MailboxObject *self, PyObject *command, int64_t now)
 static void
 note_duration(MailboxObject *self, PyObject *command, int64_t duration)
 {
-    if (duration > SLOW_NS && PySet_Add(self->slow, command) < 0)
+    int err = 0;
+    if (duration > SLOW_NS)
+        err = PySet_Add(self->slow, command);
+    else if (PySet_Size(self->slow) > 0)
+        err = PySet_Discard(self->slow, command);
+    if (err < 0)
         PyErr_Clear();
 }
 

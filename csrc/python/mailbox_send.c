@@ -40,7 +40,12 @@ void
 pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
                    PyObject *value)
 {
-    if (pn_future_resolve(self->state, future, failed, value) < 0)
+    int woken = pn_askfuture_settle(future, failed, value);
+    if (woken > 0 && self->busy)
+        pn_askfutures_add(&self->woken, future);
+    else if (woken > 0)
+        woken = pn_askfuture_wake(future, false);
+    if (woken < 0)
         pn_mailbox_report(self);
 }
 
@@ -51,11 +56,7 @@ new_future(MailboxObject *self)
         PyErr_SetString(PyExc_RuntimeError, "the mailbox has no loop yet");
         return NULL;
     }
-    PyObject *make = Py_NewRef(self->port.future);
-    PyObject *args[] = {self->loop};
-    PyObject *future = PyObject_Vectorcall(make, args, 0, self->state->loop);
-    Py_DECREF(make);
-    return future;
+    return pn_askfuture_new(self->state, self->of_loop);
 }
 
 /* Turn the exception that is set into the future's own. */
@@ -351,20 +352,6 @@ put_prepared(MailboxObject *self, const pn_sending *call, outgoing *out)
 
 /* --- asking --- */
 
-/* The future knows what it stands for, to cancel it. */
-static int
-mark_future(MailboxObject *self, PyObject *future, uint64_t id)
-{
-    PyObject *number = PyLong_FromUnsignedLongLong(id);
-    if (number == NULL)
-        return -1;
-    int err = PyObject_SetAttr(future, self->state->id, number);
-    Py_DECREF(number);
-    if (err == 0)
-        err = PyObject_SetAttr(future, self->state->mailbox, (PyObject *)self);
-    return err;
-}
-
 static int
 put_ask(MailboxObject *self, const pn_sending *call, PyObject *future)
 {
@@ -381,8 +368,8 @@ put_ask(MailboxObject *self, const pn_sending *call, PyObject *future)
     Py_INCREF(future); /* the table's */
     uint64_t id = out.env.id;
     int64_t deadline = out.ext.deadline;
+    pn_askfuture_bind(future, self, id);
     if (put_prepared(self, call, &out) == 0 &&
-        mark_future(self, future, id) == 0 &&
         (deadline == 0 || pn_mailbox_set_deadline(self, id, deadline) == 0))
         return 0;
     Py_XDECREF((PyObject *)pn_pending_take(&self->pending, id));

@@ -63,6 +63,7 @@ typedef struct {
     PyObject *call_soon;
     PyObject *end_turn;
     PyObject *on_ready;
+    PyObject *of_loop;
 } loop_calls;
 
 static int
@@ -75,9 +76,12 @@ look_up_calls(PyObject *op, PyObject *loop, loop_calls *out)
     if (out->end_turn != NULL)
         out->on_ready = PyObject_GetAttrString(op, "_on_ready");
     if (out->on_ready != NULL)
+        out->of_loop = Py_BuildValue("{sO}", "loop", loop);
+    if (out->of_loop != NULL)
         return 0;
     Py_XDECREF(out->call_soon);
     Py_XDECREF(out->end_turn);
+    Py_XDECREF(out->on_ready);
     return -1;
 }
 
@@ -103,6 +107,7 @@ pn_mailbox_attach(PyObject *op, PyObject *loop)
     Py_DECREF(calls.on_ready);
     Py_XSETREF(self->call_soon, calls.call_soon);
     Py_XSETREF(self->end_turn, calls.end_turn);
+    Py_XSETREF(self->of_loop, calls.of_loop);
     if (added == NULL)
         return NULL;
     Py_DECREF(added);
@@ -261,12 +266,37 @@ any_unread(const MailboxObject *self)
     return false;
 }
 
+/* --- waking --- */
+
+/* Wake who was answered in this batch, as the loop would; what they send
+ * leaves together, unless there is one alone. With an exception set, which
+ * ends the loop, the loop itself is to wake them. */
+static void
+wake_answered(MailboxObject *self)
+{
+    PyObject *future;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    self->lone = self->dirty == NULL && self->woken.first == self->woken.last;
+    while ((future = pn_askfutures_take(&self->woken)) != NULL) {
+        pn_mailbox_flush_stale(self, pn_clock_now());
+        if (pn_askfuture_wake(future, type == NULL) < 0 && type == NULL)
+            PyErr_Fetch(&type, &value, &traceback);
+        else if (PyErr_Occurred())
+            pn_mailbox_report(self);
+        Py_DECREF(future);
+    }
+    self->lone = false;
+    PyErr_Restore(type, value, traceback);
+}
+
 /* Do what is left for other turns; None, or NULL if a command raised what is
  * to end the program's loop. */
 static PyObject *
 finish_batch(MailboxObject *self)
 {
     PyObject *type, *value, *traceback;
+    wake_answered(self);
     PyErr_Fetch(&type, &value, &traceback);
     leave_dispatch(self);
     self->turn_began = 0;

@@ -1,4 +1,5 @@
 /* pulsar_native._native: multi-phase init, all state in pn_state. */
+#include "python/askfuture.h"
 #include "python/cell.h"
 #include "python/command.h"
 #include "python/down.h"
@@ -38,6 +39,7 @@ static const borrowed_name borrowed[] = {
     FROM(protocol_error, "pulsar_native.exceptions", "ProtocolError"),
     FROM(cancelled_error, "asyncio", "CancelledError"),
     FROM(get_running_loop, "asyncio", "get_running_loop"),
+    FROM(future, "asyncio", "Future"),
     FROM(pickle_dumps, "pickle", "dumps"),
     FROM(protocol, "pickle", "HIGHEST_PROTOCOL"),
 };
@@ -47,34 +49,32 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver, pn_add_forkchannel, pn_add_command,
-    pn_add_proxy,      pn_add_cell,        pn_add_request,
-    pn_add_scope,      pn_add_replier,     pn_add_mailbox,
-    pn_add_spinner,    pn_add_frame,       pn_add_frameparser,
-    pn_add_websocket,  pn_add_down,        pn_add_plain,
-    pn_add_memory,     pn_add_parcel,      NULL,
+    pn_add_forkserver, pn_add_forkchannel, pn_add_command, pn_add_proxy,
+    pn_add_cell,       pn_add_request,     pn_add_scope,   pn_add_replier,
+    pn_add_mailbox,    pn_add_spinner,     pn_add_frame,   pn_add_frameparser,
+    pn_add_websocket,  pn_add_down,        pn_add_plain,   pn_add_memory,
+    pn_add_parcel,     pn_add_askfuture,   NULL,
 };
 
 /* Names of methods that are called often. */
 static int
 intern_names(pn_state *state)
 {
-    PyObject **members[] = {
-        &state->done,          &state->result, &state->set_result,
-        &state->set_exception, &state->lower,  &state->add_done_callback,
-        &state->release,       &state->id,     &state->mailbox};
-    const char *const names[] = {
-        "done",          "result", "set_result",
-        "set_exception", "lower",  "add_done_callback",
-        "release",       "id",     "mailbox"};
+    PyObject **members[] = {&state->done,       &state->result,
+                            &state->set_result, &state->set_exception,
+                            &state->lower,      &state->add_done_callback,
+                            &state->release};
+    const char *const names[] = {"done",       "result",
+                                 "set_result", "set_exception",
+                                 "lower",      "add_done_callback",
+                                 "release"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *members[i] = PyUnicode_InternFromString(names[i]);
         if (*members[i] == NULL)
             return -1;
     }
-    state->loop = Py_BuildValue("(s)", "loop");
     state->buffers = Py_BuildValue("(s)", "buffers");
-    return state->loop == NULL || state->buffers == NULL ? -1 : 0;
+    return state->buffers == NULL ? -1 : 0;
 }
 
 static int

@@ -25,10 +25,14 @@ typedef struct {
     PyObject *add_done_callback;
     PyObject *release; /* interned: memoryview.release */
     PyObject *lower;   /* interned: str.lower */
-    PyObject *id;      /* interned: attributes of an ask's future */
-    PyObject *mailbox;
-    PyObject *loop;             /* ("loop",): names of a call's keywords */
-    PyObject *buffers;          /* tuple: the keyword of loads */
+    PyObject *buffers; /* tuple: the keyword of loads */
+    PyObject *future;  /* asyncio.Future, and methods of it */
+    PyObject *future_add;
+    PyObject *future_remove;
+    PyObject *future_set_result;
+    PyObject *future_set_exception;
+    PyObject *future_cancel;
+    PyObject *no_arguments;     /* () */
     PyObject *get_running_loop; /* asyncio.get_running_loop */
     PyObject *current;          /* ContextVar of the current actor's cell */
     PyObject *scope;            /* ContextVar of what an ask inherits */
@@ -43,6 +47,7 @@ typedef struct {
     PyObject *scope_type;       /* type Scope */
     PyObject *replier_type;     /* type Replier */
     PyObject *memory_type;      /* type Memory */
+    PyObject *askfuture_type;   /* type AskFuture */
     PyObject *spinner_type;     /* type Spinner */
     PyObject *mailbox_type;     /* type Mailbox */
     PyObject *frame_type;       /* type Frame */

@@ -7,6 +7,7 @@ The long runs: ``pytest -m soak tests/python/test_refleaks.py``.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import os
 import pickle
@@ -44,6 +45,7 @@ HEAP_TYPES = sorted(
     key=lambda t: t.__name__,
 )
 REFUSALS = (TypeError, ValueError, AttributeError, BufferError)
+kept_by_context: contextvars.ContextVar[Any] = contextvars.ContextVar("kept")
 HAVE_GC = 1 << 14  # Py_TPFLAGS_HAVE_GC
 
 
@@ -145,12 +147,19 @@ def memories(count: int) -> list[Any]:
     ]
 
 
+def ask_futures(count: int) -> list[Any]:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    return [_native.AskFuture(loop=loop) for _ in range(count)]
+
+
 def mailboxes(count: int) -> list[Any]:
     port = Port(pickle.loads)
     return [_native.Mailbox(n + 1, None, port) for n in range(count)]
 
 
 RECIPES: dict[str, Callable[[int], list[Any]]] = {
+    "AskFuture": ask_futures,
     "BaseCommand": lambda n: [_native.BaseCommand() for _ in range(n)],
     "BaseProxy": lambda n: [
         _native.BaseProxy("aid", "name", i + 1) for i in range(n)
@@ -246,10 +255,8 @@ class HeldLoop:
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
-    def create_future(self) -> Any:
-        future = Task()
-        future.loop = self  # type: ignore[attr-defined]
-        return future
+    def get_debug(self) -> bool:
+        return False
 
     def call_soon(self, call: Any) -> object:
         self.calls.append(call)
@@ -315,6 +322,16 @@ def attached_cycle() -> Any:
     return loop
 
 
+def ask_future_cycle() -> Any:
+    held = Held()
+    future = _native.AskFuture(loop=HeldLoop())  # type: ignore[arg-type]
+    context = contextvars.copy_context()
+    context.run(kept_by_context.set, held)
+    future.add_done_callback(lambda done: held, context=context)
+    held.one = future  # type: ignore[attr-defined]
+    return held
+
+
 def cell_cycle() -> Any:
     held = Held()
     held.one = _native.Mailbox(1, None, Port(pickle.loads)).add_cell()  # type: ignore[attr-defined]
@@ -348,6 +365,7 @@ def replier_cycle() -> Any:
 
 
 CYCLES: dict[str, list[Callable[[], Any]]] = {
+    "AskFuture": [ask_future_cycle],
     "BaseCommand": [command_cycle],
     "BaseProxy": [proxy_cycle],
     "FrameParser": [parser_cycle],

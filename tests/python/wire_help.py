@@ -130,9 +130,6 @@ class Port:
 
         return call
 
-    def future(self, *, loop: Any) -> Any:
-        return loop.create_future()
-
     def of(self, name: str) -> list[tuple[Any, ...]]:
         """The arguments of the calls of this name."""
         return [call[1:] for call in self.calls if call[0] == name]
