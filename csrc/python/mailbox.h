@@ -219,8 +219,8 @@ void pn_mailbox_flush_stale(MailboxObject *self, int64_t now);
 void pn_mailbox_flush_dirty(MailboxObject *self);
 
 /* Have the poller watch the peer for what it says, unless that is not to be
- * read now, and for room to write. */
-void pn_mailbox_watch(MailboxObject *self, pn_peer *peer, bool writable);
+ * read now, and for room to write. False: a direct link was lost by that. */
+bool pn_mailbox_watch(MailboxObject *self, pn_peer *peer, bool writable);
 
 /* Watch the peer and let it be found by its number. PN_OK or a status. */
 int pn_mailbox_adopt(MailboxObject *self, pn_peer *peer);

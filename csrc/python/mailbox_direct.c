@@ -100,17 +100,20 @@ say_farewell(MailboxObject *self, uint64_t node, const pn_farewell *farewell)
     (void)relay(self, &env, pn_ref_borrowed(bytes, sizeof bytes));
 }
 
-/* Close this end and tell. The peer is buried. */
+/* Close this end and tell. The peer is buried, and other may be forgotten. */
 static void
 end_link(MailboxObject *self, pn_neighbour *other)
 {
     pn_peer *peer = other->peer;
     other->peer = NULL;
     other->asked = self->pending.last_id;
+    if (!pn_meeting_is_over(&other->meeting)) /* DEFINE may be lost with it */
+        (void)pn_map_take(&self->shipped, other->node);
     pn_farewell farewell = pn_meeting_end(&other->meeting);
+    uint64_t node = other->node;
     if (peer != NULL)
         pn_mailbox_bury(self, peer);
-    say_farewell(self, other->node, &farewell);
+    say_farewell(self, node, &farewell);
 }
 
 void
@@ -158,7 +161,7 @@ pn_direct_settle(MailboxObject *self, pn_peer *peer)
     else if (pn_meeting_is_over(&other->meeting))
         end_link(self, other);
     else if (err == PN_MORE)
-        pn_mailbox_watch(self, peer, true);
+        (void)pn_mailbox_watch(self, peer, true);
 }
 
 /* --- idle links --- */
@@ -319,7 +322,7 @@ hear(MailboxObject *self, uint64_t node, uint64_t link)
         return;
     pn_peer *peer = other->peer;
     peer->unread = true; /* behind the hello more may lie in its inbox */
-    pn_mailbox_watch(self, peer, peer->armed);
+    (void)pn_mailbox_watch(self, peer, peer->armed);
 }
 
 int
@@ -416,6 +419,7 @@ farewell(MailboxObject *self, uint64_t node, const pn_mail *mail)
     other = find(self, node);
     if (other != NULL && other->meeting.link == theirs.link)
         end_link(self, other);
+    other = find(self, node);
     if (other == NULL)
         return PN_OK;
     uint64_t last = other->asked;

@@ -97,19 +97,22 @@ rewatch(MailboxObject *self, pn_peer *peer, bool muted, bool writable)
     return err;
 }
 
-void
+bool
 pn_mailbox_watch(MailboxObject *self, pn_peer *peer, bool writable)
 {
     bool muted = pn_direct_is_deaf(peer);
     if (peer->armed == writable && peer->muted == muted)
-        return;
+        return true;
     int err = rewatch(self, peer, muted, writable);
+    if (err < 0 && peer->neighbour != NULL) {
+        pn_mailbox_lose(self, peer, err);
+        return false;
+    }
     if (err == 0) {
         peer->armed = writable;
         peer->muted = muted;
-    } else if (peer->neighbour != NULL) {
-        pn_mailbox_lose(self, peer, err);
     }
+    return true;
 }
 
 void
@@ -124,8 +127,8 @@ pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer)
         return;
     }
     /* Of who has gone the end of file tells, behind its bytes. */
-    pn_mailbox_watch(self, peer, err == PN_MORE);
-    if (err == PN_OK && peer->neighbour != NULL)
+    if (pn_mailbox_watch(self, peer, err == PN_MORE) && err == PN_OK &&
+        peer->neighbour != NULL)
         pn_direct_settle(self, peer);
 }
 

@@ -188,7 +188,7 @@ read_peer(MailboxObject *self, pn_peer *peer, int64_t deadline)
     if (peer->lost)
         return;
     take_buffer_back(self, peer);
-    pn_mailbox_watch(self, peer, peer->armed);
+    (void)pn_mailbox_watch(self, peer, peer->armed);
 }
 
 int

@@ -45,6 +45,10 @@ NEITHER, SPOKEN, HEARD_ALL = b"\0", b"\1", b"\3"  # how a link ended
 class NodePort(Port):
     """Targets are numbers, failures LookupErrors."""
 
+    def define(self, target: int, since: int) -> int:
+        self.calls.append(("define", target, since))
+        return 7
+
     def resolve(self, target: int) -> tuple[int, None]:
         return target, None
 
@@ -417,6 +421,24 @@ def test_asks_that_a_link_has_lost_fail_when_the_other_end_is_told() -> None:
             kinds = [said.kind for said in meeting.heard()]
             assert kinds.count(ASK) == 1  # none is sent twice
             after.cancel()
+
+    asyncio.run(main())
+
+
+def test_commands_told_over_a_lost_link_are_told_again() -> None:
+    async def main() -> None:
+        with Meeting() as meeting:
+            meeting.mailbox.attach(asyncio.get_running_loop())
+            command = meeting.port.table["note"]
+            command.serial = 7
+            meeting.meet()
+            for _ in range(3):
+                meeting.mailbox.tell(OTHER, "note", (1,), {})
+            assert meeting.port.of("define") == [(OTHER, 0)]
+            meeting.other.close()
+            meeting.pump()
+            meeting.mailbox.tell(OTHER, "note", (1,), {})
+            assert meeting.port.of("define") == [(OTHER, 0)] * 2
 
     asyncio.run(main())
 
