@@ -73,13 +73,13 @@ class ManagedActor(NodeActor):
         else:
             super()._control(kind, source, id, payload)
 
-    def _receive_peer(self, number: int, payload: bytes) -> None:
-        super()._receive_peer(number, payload)
-        aid, name, *only = payload.decode().split("\0")
+    def _receive_peer(self, peer: ActorProxy, alone: bool) -> None:
+        super()._receive_peer(peer, alone)
         # From now on the way to it is known by name, too: no detour, and no
         # other order than that of messages by reference.
-        for key in (aid, name) if only else (aid,):
-            self._port.names.setdefault(key, number)
+        self._port.names.setdefault(peer.aid, peer.number)
+        if alone:
+            self._port.names.setdefault(peer.name, peer.number)
 
     def _peer_down(
         self, number: int, reason: str, code: int | None, signal: int | None

@@ -206,11 +206,9 @@ class Port:
         mailbox = self._actor.mailbox
         for to, about in ((target, source), (source, target)):
             proxy = self.proxy(about)
-            words = [proxy.aid, proxy.name]
-            if self.names.get(proxy.name) == about:
-                words.append("")  # whoever says this name means it
-            payload = "\0".join(words).encode()
-            mailbox.post(KIND_PEER, to, payload, source=about)
+            payload = f"{proxy.aid}\0{proxy.name}".encode()
+            alone = self.names.get(proxy.name) == about
+            mailbox.post(KIND_PEER, to, payload, source=about, id=int(alone))
 
     def proxy(self, number: int) -> ActorProxy:
         """A reference to the actor with this number."""

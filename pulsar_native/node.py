@@ -80,15 +80,16 @@ class NodeActor(Actor):
             )
         return number_of(proxy), None
 
-    def _receive_peer(self, number: int, payload: bytes) -> None:
-        aid, name, *_ = payload.decode().split("\0")
-        self._known[number] = ActorProxy(aid, name, number)
+    def _receive_peer(self, peer: ActorProxy, alone: bool) -> None:
+        """Know a peer; its name is nobody else's if it is *alone* in it."""
+        self._known[peer.number] = peer
 
     def _control(
         self, kind: int, source: int, id: int, payload: bytes
     ) -> None:
         if kind == KIND_PEER:
-            self._receive_peer(source, payload)
+            aid, _, name = payload.decode().partition("\0")
+            self._receive_peer(ActorProxy(aid, name, source), id == 1)
         elif kind == KIND_DOWN:
             self._peer_down(id, *load_down(payload))
 
