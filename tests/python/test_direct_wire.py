@@ -14,6 +14,7 @@ import pytest
 from wire_help import (
     ASK,
     BOUND,
+    CANCEL,
     DOWN,
     HELLO,
     LINK,
@@ -210,6 +211,20 @@ def test_what_is_addressed_by_name_does_not_wait_for_the_link(
     meeting.say_direct(meeting.note(2))
     assert meeting.runs == [1, 2]
     assert not meeting.has_hung_up()
+
+
+def test_all_actors_of_two_nodes_share_their_link(meeting: Meeting) -> None:
+    there, cell = OTHER + (7 << 36), meeting.mailbox.add_cell()
+    meeting.socket.send(meeting.note(1, source=there))
+    meeting.meet()
+    for source, target in ((there, HERE), (OTHER, cell.number)):
+        meeting.say_direct(meeting.note(2, source=source, target=target))
+    meeting.mailbox.post(CANCEL, there, b"", source=cell.number, id=1)
+    meeting.mailbox.flush()
+    assert meeting.runs == [1, 2, 2]
+    (said,) = meeting.heard_direct()
+    assert said == Said(CANCEL, cell.number, there, 1, b"")
+    assert not meeting.heard()
 
 
 def test_an_idle_link_is_left_and_closed_when_the_other_has_left() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pulsar_native import _native
 
 HELLO, NOTIFY, STOP, BOUND, PEER = range(1, 6)
-LINK, SWITCH = 10, 25
+CANCEL, LINK, SWITCH = 6, 10, 25
 ASK, TELL, REPLY, ERROR, SPEC, DEFINE, LOG, DOWN = range(16, 24)
 
 _ENVELOPE = struct.Struct("<BBHHHQQQQQ")
