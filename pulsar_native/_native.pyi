@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
 
+from ._progress import Progress
 from .actor import Actor
 from .proxy import ActorProxy
 
@@ -192,6 +193,8 @@ class Request:
     @property
     def caller(self) -> ActorProxy: ...
     @property
+    def progress(self) -> Progress: ...
+    @property
     def connection(self) -> Mailbox | None: ...
     @property
     def deadline(self) -> float | None: ...
@@ -263,6 +266,8 @@ class AskFuture(asyncio.Future[Any]):
     def __init__(
         self, *, loop: asyncio.AbstractEventLoop | None = ...
     ) -> None: ...
+    @property
+    def _ask(self) -> tuple[Mailbox, int] | None: ...
 
 @final
 class Mailbox:

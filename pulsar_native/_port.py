@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import _pickling, commands
 from ._builtins import table
 from ._native import dump_down, load_down
+from ._progress import KIND_PROGRESS, Progress, Watching
 from .exceptions import (
     ActorDown,
     ActorNotFound,
@@ -67,6 +68,7 @@ class Port:
         self.dump_error = _pickling.dumps_exception
         self.table = table
         self.names: dict[str, int] = {}
+        self.watching = Watching()
 
     def load_error(
         self, source: int, condition: str, payload: bytes
@@ -153,6 +155,8 @@ class Port:
         try:
             if kind == KIND_DEFINE:
                 commands.load(payload)
+            elif kind == KIND_PROGRESS:
+                self.watching.receive(id, payload)
             else:
                 self._actor._control(kind, source, id, payload)
         except Exception:
@@ -177,6 +181,10 @@ class Port:
     def actor(self, cell: Cell) -> Actor:
         """The actor of a cell, which nobody has asked for before."""
         return self._actor._actor_of(cell)
+
+    def progress(self, cell: Cell, source: int, id: int) -> Progress:
+        """What tells *source* of the progress of its ask *id*."""
+        return Progress(self._actor, cell.number, source, id)
 
     def resolve(self, target: Any) -> tuple[int, str | None]:
         """The number of a target that is no proxy of this process."""

@@ -18,6 +18,7 @@ from typing import (
 from ._builtins import call as _call
 from ._context import get_actor, owner
 from ._native import BaseCommand, Scope, current_cell
+from ._progress import OnProgress, watch
 from ._scope import deadline
 from .actor import Actor
 from .arbiter import latest_of_main, use_actor
@@ -64,26 +65,40 @@ class Sender(Protocol):
 class Send(Sender, Protocol):
     """The type of ``send``."""
 
-    def options(self, *, deadline: float | None = None) -> Sender:
+    def options(
+        self,
+        *,
+        deadline: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Sender:
         """``send`` with options, since its own keywords are the command's.
 
         *deadline*, in seconds from each call on, is as ``with deadline(...)``
-        around it. Raises TypeError for what is no option, and TypeError or
-        ValueError for a *deadline* that cannot be.
+        around it. *on_progress* is called as ``f(done, total, note)``, in the
+        loop, with what the command says by ``request.progress``, until the
+        future is done; total is None if it is not known. Raises TypeError for
+        what is no option, and TypeError or ValueError for a *deadline* that
+        cannot be.
         """
 
 
 def _options(**options: Any) -> Callable[..., asyncio.Future[Any]]:
     seconds = options.pop("deadline", None)
+    on_progress = options.pop("on_progress", None)
     for name in options:
         raise TypeError(f"send has no option {name!r}")
     Scope(seconds)  # refuses what cannot be
+    if on_progress is not None and not callable(on_progress):
+        raise TypeError(f"on_progress must be callable, not {on_progress!r}")
 
     def send_with_options(
         target: Any, command: Any, /, *args: Any, **kwargs: Any
     ) -> asyncio.Future[Any]:
         with deadline(seconds):
-            return send(target, command, *args, **kwargs)
+            future = send(target, command, *args, **kwargs)
+        if on_progress is not None:
+            watch(future, on_progress)
+        return future
 
     return send_with_options
 

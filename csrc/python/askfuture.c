@@ -357,6 +357,24 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *
+askfuture_get_ask(PyObject *op, void *closure)
+{
+    (void)closure;
+    ask_part *part = part_of(op);
+    if (part->mailbox == NULL)
+        Py_RETURN_NONE;
+    return Py_BuildValue("OK", (PyObject *)part->mailbox,
+                         (unsigned long long)part->id);
+}
+
+static PyGetSetDef getset[] = {
+    {"_ask", askfuture_get_ask, NULL,
+     "The mailbox that asked, and the number of the ask; None if it is done.",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 PyDoc_STRVAR(doc,
              "AskFuture(*, loop)\n--\n\n"
              "A reply that is to come; cancelling it cancels what runs for "
@@ -365,6 +383,7 @@ PyDoc_STRVAR(doc,
 static PyType_Slot slots[] = {
     {Py_tp_doc, (void *)doc},
     {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
     {Py_tp_traverse, askfuture_traverse},
     {Py_tp_clear, askfuture_clear},
     {Py_tp_dealloc, askfuture_dealloc},

@@ -12,10 +12,10 @@
 
 /* Attributes of the port object, in the order of pn_port. */
 static const char *const port_names[] = {
-    "dumps",   "loads",   "dump_error", "load_error", "start_task",
-    "defer",   "control", "lost",       "fatal",      "failed",
-    "resolve", "explain", "define",     "introduce",  "proxy",
-    "actor",   "table",   "names",
+    "dumps",   "loads",    "dump_error", "load_error", "start_task",
+    "defer",   "control",  "lost",       "fatal",      "failed",
+    "resolve", "explain",  "define",     "introduce",  "proxy",
+    "actor",   "progress", "table",      "names",
 };
 
 #define PORT_SIZE (sizeof port_names / sizeof *port_names)

@@ -82,6 +82,7 @@ typedef struct {
     PyObject *introduce;  /* (target, source) -> None */
     PyObject *proxy;      /* (number) -> ActorProxy */
     PyObject *actor;      /* (cell) -> its actor, made now */
+    PyObject *progress;   /* (cell, source, id) -> Request.progress */
     PyObject *table;      /* dict: command name -> BaseCommand */
     PyObject *names;      /* dict: name or aid -> number */
 } pn_port;

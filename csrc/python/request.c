@@ -14,6 +14,7 @@ request_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->cell);
     Py_VISIT(self->caller);
+    Py_VISIT(self->progress);
     Py_VISIT(self->task);
     return 0;
 }
@@ -25,6 +26,7 @@ request_clear(PyObject *op)
     pn_request_end(self);
     Py_CLEAR(self->cell);
     Py_CLEAR(self->caller);
+    Py_CLEAR(self->progress);
     Py_CLEAR(self->task);
     Py_CLEAR(self->baggage);
     return 0;
@@ -196,6 +198,28 @@ request_get_caller(PyObject *op, void *closure)
 }
 
 static PyObject *
+request_get_progress(PyObject *op, void *closure)
+{
+    (void)closure;
+    RequestObject *self = (RequestObject *)op;
+    PyObject *make =
+        self->cell == NULL ? NULL : self->cell->mailbox->port.progress;
+    if (make == NULL)
+        Py_RETURN_NONE;
+    if (self->progress == NULL) {
+        Py_INCREF(make);
+        PyObject *progress = PyObject_CallFunction(
+            make, "OKK", (PyObject *)self->cell,
+            (unsigned long long)self->source, (unsigned long long)self->id);
+        Py_DECREF(make);
+        if (progress == NULL)
+            return NULL;
+        Py_XSETREF(self->progress, progress);
+    }
+    return Py_NewRef(self->progress);
+}
+
+static PyObject *
 request_get_connection(PyObject *op, void *closure)
 {
     (void)closure;
@@ -228,6 +252,10 @@ static PyGetSetDef request_getset[] = {
      NULL},
     {"caller", request_get_caller, NULL,
      "The ActorProxy of the actor that sent it.", NULL},
+    {"progress", request_get_progress, NULL,
+     "To be called as progress(done, total=None, note=''): tell the caller "
+     "how far the command has come.",
+     NULL},
     {"connection", request_get_connection, NULL,
      "The actor's mailbox; None for what it sent to itself.", NULL},
     {"deadline", request_get_deadline, NULL,

@@ -8,6 +8,7 @@
 typedef struct RequestObject {
     PyObject_HEAD CellObject *cell; /* strong */
     PyObject *caller;               /* made when asked for */
+    PyObject *progress;             /* the same */
     PyObject *task;                 /* while it runs; strong */
     PyObject *baggage;              /* bytes, or NULL */
     uint64_t source;

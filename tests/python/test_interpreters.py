@@ -74,7 +74,7 @@ class Port:
         self.told.append(told)
 
     start_task = defer = lost = fatal = failed = explain = define = control
-    introduce = proxy = actor = control
+    introduce = proxy = actor = progress = control
 
     def future(self, *, loop):
         return loop.create_future()

@@ -123,6 +123,9 @@ class Port:
     def actor(self, cell: Any) -> Any:
         return None
 
+    def progress(self, cell: Any, source: int, id: int) -> Any:
+        return source, id
+
     def start_task(self, awaitable: Any, context: Context) -> Any:
         return asyncio.Task(
             awaitable,

@@ -71,6 +71,18 @@ async def sending_wrongly(worker: pn.ActorProxy) -> None:
     result: str = await pn.send(worker, add, 1)  # E: No overload variant
 
 
+def on_progress(done: float, total: float | None, note: str) -> None: ...
+
+
+def wrong(note: str) -> None: ...
+
+
+def telling(request: pn.Request) -> None:
+    request.progress(1, 2.5, "note")
+    request.progress(done=1)
+    request.progress("1")  # E: incompatible type "str"
+
+
 async def with_options(worker: pn.ActorProxy) -> None:
     send = pn.send.options(deadline=2.5)
     assert_type(await send(worker, add, 1), int)
@@ -80,6 +92,8 @@ async def with_options(worker: pn.ActorProxy) -> None:
     pn.send.options(deadlien=3)  # E: Unexpected keyword argument "deadlien"
     pn.send.options(deadline="3")  # E: has incompatible type "str"
     send.options(deadline=3)  # E: has no attribute "options"
+    pn.send.options(on_progress=on_progress)
+    pn.send.options(on_progress=wrong)  # E: incompatible type "Callable[[str]
 
 
 async def other_targets(worker: pn.ActorProxy, actor: pn.Actor) -> None:
