@@ -291,6 +291,8 @@ class Mailbox:
     def actor(self) -> Any: ...
     @property
     def main(self) -> Cell: ...
+    segment_bytes: int
+    segment_idle: float
     unbegun: int
     link_idle: float
     @property

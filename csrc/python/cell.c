@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "python/mailbox_payload.h"
 #include "python/request.h"
 #include "sys/clock.h"
 

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "python/error.h"
+#include "python/mailbox_payload.h"
 #include "python/mailbox_type.h"
 
 #include <stddef.h>
@@ -83,6 +84,7 @@ mailbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->timer = -1;
     self->number = number;
     self->limits = limits;
+    pn_mailbox_init_segments(self);
     self->state = pn_state_of(type);
     self->slow = PySet_New(NULL);
     if (self->state == NULL || self->slow == NULL || read_port(self, port) < 0)
@@ -282,14 +284,15 @@ mailbox_stats(PyObject *op, PyObject *unused)
         bytes += peer->link.out.bytes;
     }
     return Py_BuildValue(
-        "{s:n,s:n,s:n,s:n,s:K,s:K,s:n,s:K}", "links",
+        "{s:n,s:n,s:n,s:n,s:K,s:K,s:n,s:K,s:n,s:n}", "links",
         (Py_ssize_t)self->peers.count + (self->closed ? 0 : 1), "pending",
         (Py_ssize_t)pn_pending_count(&self->pending), "queued_messages",
         (Py_ssize_t)messages, "queued_bytes", (Py_ssize_t)bytes, "handled",
         (unsigned long long)self->main->handled, "dead_letters",
         (unsigned long long)self->main->dead_letters, "direct",
         (Py_ssize_t)pn_direct_count(self), "relayed",
-        (unsigned long long)self->relayed);
+        (unsigned long long)self->relayed, "segments",
+        (Py_ssize_t)self->budget.count, "loans", (Py_ssize_t)self->loans);
 }
 
 static PyObject *
@@ -430,6 +433,10 @@ static PyMemberDef mailbox_members[] = {
     {"link_idle", T_DOUBLE, offsetof(MailboxObject, link_idle), 0,
      "Seconds after which a direct link on which nothing passes is closed; 0: "
      "none is made."},
+    {"segment_bytes", T_ULONG, offsetof(MailboxObject, budget.byte_limit), 0,
+     "Bytes of the segments that it lends, at most; 0: none."},
+    {"segment_idle", T_DOUBLE, offsetof(MailboxObject, segment_idle), 0,
+     "Seconds after which a segment that is not used is dropped."},
     {"unbegun", T_INT, offsetof(MailboxObject, unbegun), 0,
      "How many command tasks were made and have not begun."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,

@@ -25,6 +25,7 @@
 #include "python/state.h"
 #include "sys/link.h"
 #include "sys/poller.h"
+#include "sys/segpool.h"
 
 /* Asks that were cancelled before they came, of which so many are kept. */
 #define PN_RECALLED_LIMIT 1024
@@ -37,7 +38,8 @@
  * lost or disconnected, then in `graveyard` until nobody reads it. */
 typedef struct pn_peer {
     pn_link link;
-    uint64_t number;      /* of the node at its far end */
+    uint64_t number; /* of the node at its far end, as it is called here */
+    uint64_t node;   /* the same, as the arbiter calls itself */
     struct pn_peer *next; /* in the list of dirty or of buried links */
     bool greeted;         /* its hello has come and was right */
     bool dirty;           /* stands in the list of links to flush */
@@ -47,6 +49,10 @@ typedef struct pn_peer {
     bool lost;
     uint8_t quiet; /* looks in a row at which nothing had passed */
     struct pn_neighbour *neighbour; /* of a direct link; else NULL */
+    pn_segpool *pool;               /* segments that this end lends, or NULL */
+    struct pn_segshelf *shelf;      /* those of the far end, or NULL */
+    struct pn_peer *next_lender;    /* among those with a shelf */
+    size_t loans;                   /* of the shelf, not given back */
 } pn_peer;
 
 /* Another node with which this one has, or had just now, a direct link. Owned
@@ -88,7 +94,7 @@ typedef struct {
 } pn_port;
 
 struct CellObject;
-struct pn_parcel;
+struct pn_segshelf;
 struct RequestObject;
 
 typedef struct MailboxObject {
@@ -120,7 +126,12 @@ typedef struct MailboxObject {
     pn_peer *onward;    /* takes what is for unknown actors: the arbiter's */
     pn_peer *dirty;
     pn_peer *graveyard;
-    pn_buffer spare; /* receive buffer, lent to the link that reads */
+    pn_peer *lenders;         /* links with a shelf of segments */
+    size_t loans;             /* of all of them, not given back */
+    pn_segment_budget budget; /* of the segments that this node lends */
+    double segment_idle;      /* seconds until an unused one is dropped */
+    int64_t segments_seen;    /* when such were last looked for */
+    pn_buffer spare;          /* receive buffer, lent to the link that reads */
     pn_link_limits limits;
     pn_askfutures woken; /* whose callbacks are to be called */
     bool busy;           /* inside a dispatch */
@@ -152,11 +163,6 @@ typedef struct {
     PyObject *value; /* in place of a payload */
     PyObject *known; /* its BaseCommand, if the sender was that near */
 } pn_mail;
-
-/* Room for the extension of any envelope. */
-typedef struct {
-    uint8_t bytes[PN_EXTENSION_LIMIT];
-} pn_extension_bytes;
 
 /* Where a message goes: over a link, or into a box of this process. Neither:
  * there is no way. Borrowed. */
@@ -364,26 +370,6 @@ void pn_mailbox_relay_near(MailboxObject *self, pn_letter *letter);
 /* The number of the actor that a message names, 0 if there is none; its asker
  * is told. */
 uint64_t pn_mailbox_resolve_name(MailboxObject *self, const pn_envelope *env);
-
-/* --- payloads: mailbox_payload.c --- */
-
-/* Have env carry what ext says, encoded in room. */
-void pn_mailbox_extend(pn_envelope *env, const pn_extension *ext,
-                       pn_extension_bytes *room);
-
-/* Put a message on its way with what ext says and a parcel, which is consumed,
- * whatever the result; known as in pn_mailbox_put_near. env and ext are filled
- * in. 0, or -1 with an exception. */
-int pn_mailbox_put_parcel(MailboxObject *self, pn_way way, pn_envelope *env,
-                          pn_extension *ext, struct pn_parcel *parcel,
-                          PyObject *known);
-
-/* The value of a message. New reference or NULL. */
-PyObject *pn_mailbox_load(MailboxObject *self, const pn_mail *mail);
-
-/* The payload of a message, for who keeps it: taken over, or copied. PN_OK or
- * PN_ENOMEM. */
-int pn_mail_keep(const pn_mail *mail, pn_ref *out);
 
 /* --- running commands: mailbox_run.c --- */
 

@@ -67,7 +67,7 @@ pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs)
     pn_peer *peer = pn_alloc_zeroed(1, sizeof *peer);
     if (peer == NULL)
         return PyErr_NoMemory();
-    peer->number = number;
+    peer->number = peer->node = number;
     int err = pn_link_init(&peer->link, fd, &self->limits);
     if (err == 0)
         err = adopt(self, peer, onward != 0);

@@ -245,7 +245,7 @@ adopt(MailboxObject *self, pn_neighbour *other, int fd)
         (void)close(fd);
         return PN_ENOMEM;
     }
-    peer->number = other->node;
+    peer->number = peer->node = other->node;
     peer->neighbour = other;
     int err = pn_link_init(&peer->link, fd, &self->limits);
     if (err == PN_OK)

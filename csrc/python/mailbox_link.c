@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "python/error.h"
-#include "python/mailbox.h"
+#include "python/mailbox_payload.h"
 #include "sys/clock.h"
 
 #include <errno.h>
@@ -254,6 +254,7 @@ pn_mailbox_bury(MailboxObject *self, pn_peer *peer)
     if (route != NULL && route->link == peer)
         route->link = NULL;
     remove_dirty(self, peer);
+    pn_mailbox_drop_segments(self, peer);
     pn_poller_remove(&self->poller, peer->link.fd);
     pn_link_hang_up(&peer->link); /* what runs now may last, or fork */
     if (!self->busy) {
@@ -329,6 +330,7 @@ pn_mailbox_drop_links(MailboxObject *self)
     while ((entry = pn_map_next(&self->peers, &cursor)) != NULL) {
         pn_peer *peer = entry->value;
         peer->lost = true;
+        pn_mailbox_drop_segments(self, peer);
         pn_link_hang_up(&peer->link);
         peer->next = self->graveyard;
         self->graveyard = peer;

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/cell.h"
 #include "python/future.h"
+#include "python/mailbox_payload.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -129,34 +130,6 @@ receive_mail(MailboxObject *self, const pn_mail *mail)
     }
 }
 
-static int
-receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
-{
-    pn_ref holder = {0};
-    pn_mail mail = {
-        .env = message->env,
-        .payload = message->payload,
-        .size = message->size,
-        .holder = &holder,
-    };
-    int err = pn_extension_decode(&mail.ext, mail.env.extension,
-                                  mail.env.extension_size);
-    if (err < 0)
-        return err;
-    if (mail.env.kind == PN_SWITCH)
-        return pn_direct_switch(self, peer, &mail.env);
-    if (mail.env.kind == PN_LINK)
-        return pn_direct_link(self, peer, &mail);
-    if (mail.env.kind == PN_DOWN) {
-        pn_inbox_forget(&peer->link.in, mail.env.id);
-        pn_direct_down(self, mail.env.id);
-    }
-    (void)pn_inbox_take(&peer->link.in, message, &holder);
-    receive_mail(self, &mail);
-    pn_ref_release(&holder);
-    return PN_OK;
-}
-
 /* A message for which there is no room is dropped alone; who waits for what
  * becomes of it hears so. */
 static void
@@ -175,6 +148,53 @@ refuse_size(MailboxObject *self, const pn_envelope *env)
     pn_mailbox_reply_error(self, self->number, env->source, env->id, "too-big",
                            size);
     Py_XDECREF(size);
+}
+
+/* The payload lies in a segment of the peer's. */
+static int
+borrow(MailboxObject *self, pn_peer *peer, pn_mail *mail)
+{
+    int err = pn_mailbox_borrow(self, peer, &mail->ext, mail->holder);
+    mail->payload = mail->holder->data;
+    mail->size = mail->holder->size;
+    mail->env.size = mail->size;
+    return err;
+}
+
+static int
+receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
+{
+    pn_ref holder = {0};
+    pn_mail mail = {
+        .env = message->env,
+        .payload = message->payload,
+        .size = message->size,
+        .holder = &holder,
+    };
+    int err = pn_extension_decode(&mail.ext, mail.env.extension,
+                                  mail.env.extension_size);
+    if (err < 0)
+        return err;
+    if (mail.env.kind == PN_SWITCH)
+        return pn_direct_switch(self, peer, &mail.env);
+    if (mail.env.kind == PN_SEGMENT)
+        return pn_mailbox_hear_segment(self, peer, &mail);
+    if (mail.env.kind == PN_LINK)
+        return pn_direct_link(self, peer, &mail);
+    if (mail.env.kind == PN_DOWN) {
+        pn_inbox_forget(&peer->link.in, mail.env.id);
+        pn_direct_down(self, mail.env.id);
+    }
+    if (mail.ext.segment == 0)
+        (void)pn_inbox_take(&peer->link.in, message, &holder);
+    else if ((err = borrow(self, peer, &mail)) < 0)
+        return err;
+    if (mail.env.size > self->limits.message_bytes)
+        refuse_size(self, &mail.env);
+    else
+        receive_mail(self, &mail);
+    pn_ref_release(&holder);
+    return PN_OK;
 }
 
 /* Replace the name of a target by its number, in the frame too. */
@@ -243,6 +263,8 @@ static int
 receive_hello(MailboxObject *self, pn_peer *peer, const pn_part *part)
 {
     int err = check_hello(peer, part);
+    if (err == PN_OK && peer == self->onward)
+        peer->node = pn_node_of(part->env.source);
     if (err == PN_OK && peer->neighbour != NULL)
         return pn_direct_greeted(self, peer, &part->env);
     if (err == PN_OK)

@@ -2,7 +2,7 @@
 #include "base/status.h"
 #include "python/cell.h"
 #include "python/future.h"
-#include "python/parcel.h"
+#include "python/mailbox_payload.h"
 #include "python/payload.h"
 
 #include <string.h>

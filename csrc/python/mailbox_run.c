@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/command.h"
 #include "python/future.h"
+#include "python/mailbox_payload.h"
 #include "python/replier.h"
 #include "python/request.h"
 #include "sys/clock.h"

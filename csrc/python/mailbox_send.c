@@ -4,7 +4,7 @@
 #include "python/command.h"
 #include "python/error.h"
 #include "python/future.h"
-#include "python/parcel.h"
+#include "python/mailbox_payload.h"
 #include "python/sending.h"
 #include "sys/clock.h"
 

@@ -1,7 +1,7 @@
 /* Turns of the loop: what has come is read and handled in bounded batches. */
 #include "base/status.h"
 #include "python/error.h"
-#include "python/mailbox.h"
+#include "python/mailbox_payload.h"
 #include "sys/clock.h"
 
 #include <errno.h>
@@ -211,6 +211,7 @@ pn_mailbox_read_once(MailboxObject *self, pn_peer *peer)
 static void
 leave_dispatch(MailboxObject *self)
 {
+    pn_mailbox_tend_segments(self);
     self->busy = false;
     pn_mailbox_flush_dirty(self);
     if (!self->busy)
@@ -318,6 +319,7 @@ pn_mailbox_end_turn(PyObject *op, PyObject *unused)
     self->turn_began = 0;
     if (self->closed || self->busy)
         Py_RETURN_NONE;
+    pn_mailbox_tend_segments(self);
     pn_mailbox_flush_dirty(self);
     if (self->closed || self->held || !any_unread(self))
         Py_RETURN_NONE;

@@ -148,9 +148,7 @@ pn_parcel_pack(pn_parcel *parcel, pn_ref *out)
         if (block != NULL)
             pn_parcel_copy(parcel, block);
     }
-    int err = parcel->count > 0 && block == NULL ? PN_ENOMEM : PN_OK;
-    pn_parcel_drop(parcel);
-    return err;
+    return parcel->count > 0 && block == NULL ? PN_ENOMEM : PN_OK;
 }
 
 /* --- in --- */

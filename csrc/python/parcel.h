@@ -48,7 +48,8 @@ void pn_parcel_tell(const pn_parcel *parcel, pn_parcel_sizes *sizes,
 void pn_parcel_copy(const pn_parcel *parcel, uint8_t *to);
 
 /* Its bytes, as they are now: the pickle itself, or a copy of all in one
- * block. Drops the parcel. PN_OK or PN_ENOMEM. */
+ * block. The parcel is of no use after that, but to drop. PN_OK or
+ * PN_ENOMEM. */
 int pn_parcel_pack(pn_parcel *parcel, pn_ref *out);
 
 /* The value of a payload whose extension is ext. The buffers that loads asks

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pulsar_native import _native
 
 HELLO, NOTIFY, STOP, BOUND, PEER = range(1, 6)
-CANCEL, LINK, SWITCH = 6, 10, 25
+CANCEL, LINK, SEGMENT, SWITCH = 6, 10, 11, 25
 ASK, TELL, REPLY, ERROR, SPEC, DEFINE, LOG, DOWN = range(16, 24)
 
 _ENVELOPE = struct.Struct("<BBHHHQQQQQ")
@@ -85,6 +85,11 @@ def greeting(**fields: int) -> bytes:
 def descriptor(serial: int) -> bytes:
     """The extension of what comes with a descriptor."""
     return struct.pack("<BBHQ", 4, 0, 8, serial)
+
+
+def in_segment(id: int, size: int, used: int) -> bytes:
+    """The extension of what lies in a segment."""
+    return struct.pack("<BBHQQQ", 5, 0, 24, id, size, used)
 
 
 class Said(NamedTuple):
