@@ -168,7 +168,7 @@ def test_unused_segments_are_dropped_at_both_ends() -> None:
         assert mapped() > 0
         drop_soon(here())
         await ask(worker, drop_soon)
-        while mapped() or await ask(worker, mapped):
+        while await ask(worker, mapped) or mapped():
             gc.collect()
             await asyncio.sleep(0.01)
         await echoes(worker, 10)
