@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import typed_commands as commands
-from actors_help import ask, failure, run
+from actors_help import ask, failure, run, until
 from typed_commands import Counter, Deaf, Doubling
 
 import pulsar_native as pn
@@ -240,6 +240,36 @@ def test_a_command_in_a_thread_leaves_its_actor_free(
         waiting = pn.send(worker, commands.wait_for, path)
         await pn.send(worker, commands.make_file, path)
         assert await waiting == "there it is"
+
+    run(main)
+
+
+def test_a_command_in_a_thread_sees_that_it_was_cancelled(
+    kind: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        worker = await pn.spawn(kind=kind)
+        begun, ended = tmp_path / "begun", tmp_path / "ended"
+        paths = str(begun), str(ended)
+        asked = pn.send(worker, commands.until_cancelled, *paths)
+        await until(begun.exists, "it has begun")
+        asked.cancel()
+        await until(ended.exists, "it has ended")
+
+    run(main)
+
+
+def test_a_command_in_a_thread_sees_that_it_is_late(
+    kind: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        worker = await pn.spawn(kind=kind)
+        begun, ended = tmp_path / "begun", tmp_path / "ended"
+        send = pn.send.options(deadline=0.2)
+        paths = str(begun), str(ended)
+        error = await failure(send(worker, commands.until_cancelled, *paths))
+        assert isinstance(error, pn.AskTimeout)
+        await until(lambda: ended.exists() or not begun.exists(), "its end")
 
     run(main)
 

@@ -35,6 +35,15 @@ def wait_for(request: pn.Request, path: str) -> str:
 
 
 @pn.command(thread=True)
+def until_cancelled(request: pn.Request, begun: str, ended: str) -> None:
+    """Make a file, wait in a thread until cancelled, make another."""
+    open(begun, "w").close()
+    while not request.cancelled:
+        threading.Event().wait(0.005)
+    open(ended, "w").close()
+
+
+@pn.command(thread=True)
 def raises(request: pn.Request, kind: type[BaseException]) -> None:
     raise kind("in a thread")
 
