@@ -31,6 +31,7 @@ class ManagedActor(NodeActor):
     ``_done`` is the end of its loop.
     """
 
+    _selector: SpinningSelector | None = None
     _spins_alone = False  # whether others of its process must not spin too
 
     def __init__(
@@ -117,10 +118,17 @@ class ManagedActor(NodeActor):
     def live(self) -> None:
         """Begin, within the loop."""
         self.mailbox.attach(self._loop)
+        self._serve_mailbox()
         self._loop.set_default_executor(self.executor())
         # Before any message is looked at.
         if self._make_instance():
             self._create_task(self._start())
+
+    def _serve_mailbox(self) -> None:
+        """Have our selector read the mailbox, without a handle each time."""
+        if self._selector is not None and not self.cfg.debug:
+            call = self.mailbox._on_ready
+            self._selector.serve(self.mailbox.fileno(), call)
 
     def _make_instance(self) -> bool:
         """Make the object of the user's class, if there is to be one."""
@@ -245,7 +253,7 @@ def open_loop(actor: ManagedActor) -> asyncio.AbstractEventLoop:
     """The actor's own loop: the stock one, which spins before it sleeps."""
     selector = SpinningSelector(actor.cfg.spin, actor._spins_alone)
     loop = asyncio.SelectorEventLoop(selector)
-    actor._loop = loop
+    actor._loop, actor._selector = loop, selector
     _context.set_loop_actor(loop, actor)
     asyncio.set_event_loop(loop)
     loop.set_debug(actor.cfg.debug)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import Context, ContextVar
+from selectors import SelectorKey
 from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
@@ -364,10 +365,12 @@ class Memory:
 
 @final
 class Spinner:
-    """Looks at a descriptor for some microseconds before its loop sleeps."""
+    """Waits for a loop; looks for some microseconds before it sleeps."""
 
     def __new__(
         cls, fd: int, page: Buffer, processors: int, seconds: float
     ) -> Self: ...
-    def wait(self, timeout: float | None, /) -> bool: ...
-    def woke(self) -> None: ...
+    def select(
+        self, timeout: float | None, keys: dict[int, SelectorKey], /
+    ) -> list[tuple[SelectorKey, int]]: ...
+    def serve(self, fd: int, call: Callable[[], object] | None, /) -> None: ...

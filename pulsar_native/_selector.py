@@ -5,8 +5,13 @@ from __future__ import annotations
 import mmap
 import os
 import selectors
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ._native import Spinner
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 __all__ = ["SpinningSelector", "usable_processors", "use_page"]
 
@@ -30,18 +35,45 @@ class SpinningSelector(selectors.EpollSelector):
         super().__init__()
         processors = min(_processors, 2) if alone else _processors
         self._spinner = Spinner(self.fileno(), _page, processors, seconds)
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._served = -1
+
+    def register(
+        self, fileobj: FileDescriptorLike, events: int, data: Any = None
+    ) -> selectors.SelectorKey:
+        """As EpollSelector.register."""
+        key = super().register(fileobj, events, data)
+        self._keys[key.fd] = key
+        return key
+
+    def modify(
+        self, fileobj: FileDescriptorLike, events: int, data: Any = None
+    ) -> selectors.SelectorKey:
+        """As EpollSelector.modify."""
+        key = super().modify(fileobj, events, data)
+        self._keys[key.fd] = key
+        return key
+
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        """As EpollSelector.unregister."""
+        key = super().unregister(fileobj)
+        self._keys.pop(key.fd, None)
+        if key.fd == self._served:
+            self._served = -1
+            self._spinner.serve(-1, None)
+        return key
+
+    def serve(self, fd: int, call: Callable[[], object]) -> None:
+        """Call *call* within select whenever *fd*, which is registered, is
+        ready, without a handle of the loop; until it is unregistered."""
+        self._served = fd
+        self._spinner.serve(fd, call)
 
     def select(
         self, timeout: float | None = None
     ) -> list[tuple[selectors.SelectorKey, int]]:
         """As EpollSelector.select."""
-        if timeout is not None and timeout <= 0:
-            return super().select(timeout)
-        if self._spinner.wait(timeout):
-            return super().select(0)
-        ready = super().select(timeout)
-        self._spinner.woke()
-        return ready
+        return self._spinner.select(timeout, self._keys)
 
 
 def usable_processors() -> int:

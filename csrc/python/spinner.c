@@ -2,11 +2,22 @@
 
 #include "sys/spin.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <sys/epoll.h>
+
+/* Events of one look; the kernel gives the others their turn next time. */
+#define EVENTS 64
+
+/* As in the module selectors. */
+enum { EVENT_READ = 1, EVENT_WRITE = 2 };
 
 typedef struct {
     PyObject_HEAD Py_buffer page; /* holds the object whose memory is shared */
     pn_spin spin;
+    PyObject *serve; /* called in select when `served` is ready, or NULL */
+    int served;
 } SpinnerObject;
 
 static PyObject *
@@ -44,8 +55,17 @@ fail:
 static int
 spinner_traverse(PyObject *op, visitproc visit, void *arg)
 {
+    SpinnerObject *self = (SpinnerObject *)op;
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((SpinnerObject *)op)->page.obj);
+    Py_VISIT(self->page.obj);
+    Py_VISIT(self->serve);
+    return 0;
+}
+
+static int
+spinner_clear(PyObject *op)
+{
+    Py_CLEAR(((SpinnerObject *)op)->serve);
     return 0;
 }
 
@@ -54,61 +74,162 @@ spinner_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    (void)spinner_clear(op);
     PyBuffer_Release(&((SpinnerObject *)op)->page);
     type->tp_free(op);
     Py_DECREF(type);
 }
 
-static PyObject *
-spinner_wait(PyObject *op, PyObject *timeout)
+/* --- waiting --- */
+
+/* Nanoseconds of a timeout, -1 for None. 0, or -1 with an exception. */
+static int
+read_timeout(PyObject *timeout, int64_t *out)
 {
-    SpinnerObject *self = (SpinnerObject *)op;
-    int64_t ns = -1;
-    bool ready;
-    if (timeout != Py_None) {
-        double seconds = PyFloat_AsDouble(timeout);
-        if (PyErr_Occurred())
-            return NULL;
-        ns = seconds > 1 ? 1000000000 : (int64_t)(seconds * 1e9);
-        if (ns <= 0)
-            Py_RETURN_FALSE;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    ready = pn_spin_wait(&self->spin, ns);
-    Py_END_ALLOW_THREADS
-    return PyBool_FromLong(ready);
+    *out = -1;
+    if (timeout == Py_None)
+        return 0;
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred())
+        return -1;
+    if (!(seconds > 0))
+        *out = 0;
+    else if (seconds < INT_MAX / 1000)
+        *out = (int64_t)(seconds * 1e9);
+    return 0;
+}
+
+/* Wait at most so long; epoll's milliseconds are rounded up. */
+static int
+wait_for_events(pn_spin *spin, struct epoll_event *events, int64_t ns)
+{
+    if (ns == 0 || pn_spin_wait(spin, ns))
+        return epoll_wait(spin->fd, events, EVENTS, 0);
+    int ms = ns < 0 ? -1 : (int)((ns + 999999) / 1000000);
+    int count = epoll_wait(spin->fd, events, EVENTS, ms);
+    pn_spin_woke(spin);
+    return count;
+}
+
+/* What select gives for an event: (key, events), or nothing for a descriptor
+ * that has no key. 0, or -1 with an exception. */
+static int
+add_ready(PyObject *list, PyObject *keys, const struct epoll_event *event)
+{
+    long bits = (event->events & ~(uint32_t)EPOLLOUT ? EVENT_READ : 0) |
+                (event->events & ~(uint32_t)EPOLLIN ? EVENT_WRITE : 0);
+    PyObject *number = PyLong_FromLong(event->data.fd);
+    if (number == NULL)
+        return -1;
+    PyObject *key = PyDict_GetItemWithError(keys, number);
+    Py_DECREF(number);
+    if (key == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    PyObject *wanted = PySequence_GetItem(key, 2); /* SelectorKey.events */
+    bits &= wanted == NULL ? 0 : PyLong_AsLong(wanted);
+    Py_XDECREF(wanted);
+    if (PyErr_Occurred())
+        return -1;
+    PyObject *pair = Py_BuildValue("(Ol)", key, bits);
+    int err = pair == NULL ? -1 : PyList_Append(list, pair);
+    Py_XDECREF(pair);
+    return err;
 }
 
 static PyObject *
-spinner_woke(PyObject *op, PyObject *unused)
+list_ready(SpinnerObject *self, PyObject *keys, struct epoll_event *events,
+           int count)
 {
-    (void)unused;
-    pn_spin_woke(&((SpinnerObject *)op)->spin);
+    bool serve = false;
+    PyObject *list = PyList_New(0);
+    int err = list == NULL ? -1 : 0;
+    for (int i = 0; i < count && err == 0; i++) {
+        if (self->serve != NULL && events[i].data.fd == self->served)
+            serve = true;
+        else
+            err = add_ready(list, keys, &events[i]);
+    }
+    if (err == 0 && serve) {
+        PyObject *call = Py_NewRef(self->serve);
+        PyObject *done = PyObject_CallNoArgs(call);
+        Py_DECREF(call);
+        Py_XDECREF(done);
+        err = done == NULL ? -1 : 0;
+    }
+    if (err < 0)
+        Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *
+spinner_select(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    SpinnerObject *self = (SpinnerObject *)op;
+    struct epoll_event events[EVENTS];
+    int64_t ns;
+    int count;
+    if (nargs != 2 || !PyDict_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "takes (timeout, keys: dict)");
+        return NULL;
+    }
+    if (read_timeout(args[0], &ns) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    count = wait_for_events(&self->spin, events, ns);
+    Py_END_ALLOW_THREADS
+    if (count < 0 && errno != EINTR)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (count < 0 && PyErr_CheckSignals() < 0)
+        return NULL;
+    return list_ready(self, args[1], events, count);
+}
+
+static PyObject *
+spinner_serve(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    SpinnerObject *self = (SpinnerObject *)op;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "takes (fd, call)");
+        return NULL;
+    }
+    int fd = (int)PyLong_AsLong(args[0]);
+    if (PyErr_Occurred())
+        return NULL;
+    self->served = fd;
+    Py_XSETREF(self->serve, args[1] == Py_None ? NULL : Py_NewRef(args[1]));
     Py_RETURN_NONE;
 }
 
 static PyMethodDef spinner_methods[] = {
-    {"wait", spinner_wait, METH_O,
-     PyDoc_STR("wait($self, timeout, /)\n--\n\n"
-               "Before a wait of timeout seconds (None: for ever): whether "
-               "something is ready now, so that waiting is needless.")},
-    {"woke", spinner_woke, METH_NOARGS,
-     PyDoc_STR("woke($self, /)\n--\n\nAfter the wait that followed a False.")},
+    {"select", (PyCFunction)(void (*)(void))spinner_select, METH_FASTCALL,
+     PyDoc_STR("select($self, timeout, keys, /)\n--\n\n"
+               "As a selector's: wait timeout seconds (None: for ever) and "
+               "give a list of (key, events); keys is a dict, descriptor to "
+               "key. What served descriptors have is handled meanwhile.")},
+    {"serve", (PyCFunction)(void (*)(void))spinner_serve, METH_FASTCALL,
+     PyDoc_STR("serve($self, fd, call, /)\n--\n\n"
+               "Have select call call() when fd is ready, and not list it; "
+               "None for call: list it again.")},
     {NULL, NULL, 0, NULL},
 };
 
 PyDoc_STRVAR(spinner_doc,
              "Spinner(fd, page, processors, seconds)\n--\n\n"
-             "Looks at the epoll descriptor fd for some microseconds before "
-             "its loop sleeps.\n\n"
+             "Waits for the events of the epoll descriptor fd, whose data are "
+             "descriptors, as select.epoll fills it in; looks at it for some "
+             "microseconds before it sleeps.\n\n"
              "page is a writable buffer of zeros, shared by all processes "
              "that count their spinners together; seconds is the longest "
              "attempt.");
 
 static PyType_Slot spinner_slots[] = {
-    {Py_tp_doc, (void *)spinner_doc}, {Py_tp_new, spinner_new},
-    {Py_tp_methods, spinner_methods}, {Py_tp_traverse, spinner_traverse},
-    {Py_tp_dealloc, spinner_dealloc}, {0, NULL},
+    {Py_tp_doc, (void *)spinner_doc},
+    {Py_tp_new, spinner_new},
+    {Py_tp_methods, spinner_methods},
+    {Py_tp_traverse, spinner_traverse},
+    {Py_tp_clear, spinner_clear},
+    {Py_tp_dealloc, spinner_dealloc},
+    {0, NULL},
 };
 
 static PyType_Spec spinner_spec = {

@@ -294,6 +294,7 @@ def parser_cycle() -> Any:
 def spinner_cycle() -> Any:
     page = HeldPage(4096)
     page.one = _native.Spinner(0, page, 1, 0.0)  # type: ignore[attr-defined]
+    page.one.serve(0, lambda: page)  # type: ignore[attr-defined]
     return page
 
 
