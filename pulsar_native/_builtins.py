@@ -101,6 +101,7 @@ def config(request: Request, action: str, name: str, *values: Any) -> Any:
         return cfg.get(name)
     if action.lower() == "set" and len(values) == 1:
         cfg.set(name, values[0])
+        request.actor._apply_limits()
         return True
     raise CommandError(
         f"config takes ('get', name) or ('set', name, value), not "

@@ -90,6 +90,7 @@ class ProcessActor(ManagedActor):
             cfg.message_bytes, cfg.outbox_messages, cfg.outbox_bytes
         )
         self.mailbox.link_idle = cfg.link_idle
+        self._apply_limits()
         self.kind = cfg.concurrency
         self._be_managed(facts["arbiter"])
 

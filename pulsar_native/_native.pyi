@@ -220,7 +220,8 @@ class Cell:
     methods: dict[str, Any] | None  # of BaseCommand
     context: Context | None
     ending: bool
-    max_inflight: int
+    @property
+    def max_inflight(self) -> int: ...
     @property
     def mailbox(self) -> Mailbox: ...
     @property
@@ -243,6 +244,16 @@ class Cell:
     def expired(self) -> int: ...
     @property
     def dead_letters(self) -> int: ...
+    def limit(
+        self,
+        *,
+        max_inflight: int = ...,
+        messages: int = ...,
+        bytes: int = ...,
+        policy: str = ...,
+        slow: float = ...,
+        ask_timeout: float | None = ...,
+    ) -> None: ...
     def send(
         self,
         target: object,

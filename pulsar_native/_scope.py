@@ -18,9 +18,10 @@ class deadline:
         await pn.send(worker, "step")
 
     *seconds*, an int or float, count from the moment of entering; an earlier
-    deadline around it wins; None sets none. An ask that is not answered then
-    fails with AskTimeout: it is dropped where it has not begun, and its
-    coroutine is cancelled where it has. The block itself is not interrupted.
+    deadline around it wins; None sets none, and the setting ``ask_timeout``
+    none either. An ask that is not answered then fails with AskTimeout: it is
+    dropped where it has not begun, and its coroutine is cancelled where it
+    has. The block itself is not interrupted.
 
     Raises TypeError for what is no number, ValueError for nan.
     """

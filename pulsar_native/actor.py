@@ -123,6 +123,18 @@ class Actor(EventHandler):
     def _cell(self) -> Cell:
         """Its end of messaging."""
 
+    def _apply_limits(self) -> None:
+        """Let the core know those settings that it heeds."""
+        cfg = self.cfg
+        self._cell.limit(
+            max_inflight=cfg.max_inflight,
+            messages=cfg.mailbox_messages,
+            bytes=cfg.mailbox_bytes,
+            policy=cfg.mailbox_policy,
+            slow=cfg.slow,
+            ask_timeout=cfg.ask_timeout,
+        )
+
     @property
     def identity(self) -> str:
         """The key of this actor in its manager: the aid."""

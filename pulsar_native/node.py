@@ -14,6 +14,7 @@ from typing import Any
 from ._making import Making
 from ._native import Cell, Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port, load_down
+from ._scope import deadline
 from .actor import Actor
 from .exceptions import ActorDown
 from .proxy import ActorProxy, get_proxy, number_of
@@ -52,6 +53,7 @@ class NodeActor(Actor):
             outbox_bytes=cfg.outbox_bytes,
         )
         self.mailbox.link_idle = cfg.link_idle
+        self._apply_limits()
         # Of its own: nothing of whoever happened to use actors first.
         self._context = Context()
         self._context.run(current.set, self.mailbox.main)
@@ -63,7 +65,8 @@ class NodeActor(Actor):
     def _spawn(
         self, making: Making | None, options: dict[str, Any]
     ) -> asyncio.Future[Any]:
-        return self.mailbox.send("arbiter", "spawn", (making,), options)
+        with deadline(None):  # a spawn has limits of its own
+            return self.mailbox.send("arbiter", "spawn", (making,), options)
 
     # --- whom it knows ---
 

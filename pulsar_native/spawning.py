@@ -58,6 +58,12 @@ class SpawnOptions(TypedDict, total=False):
     outbox_messages: int
     outbox_bytes: int
     link_idle: float
+    mailbox_messages: int
+    mailbox_bytes: int
+    mailbox_policy: str
+    max_inflight: int
+    ask_timeout: float | None
+    slow: float
     spin: float
     debug: bool
 

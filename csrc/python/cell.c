@@ -1,11 +1,5 @@
 #include "python/cell.h"
 
-#include "base/alloc.h"
-#include "base/status.h"
-#include "python/mailbox_payload.h"
-#include "python/request.h"
-#include "sys/clock.h"
-
 #include <stddef.h>
 #include <structmember.h>
 
@@ -21,7 +15,14 @@ pn_cell_new(MailboxObject *mailbox, uint64_t number, PyObject *actor)
     self->mailbox = (MailboxObject *)Py_NewRef((PyObject *)mailbox);
     self->number = number;
     self->actor = Py_XNewRef(actor);
-    return self;
+    self->limits = mailbox->main == NULL
+                       ? pn_cell_limits_new()
+                       : pn_cell_limits_keep(mailbox->main->limits);
+    if (self->limits != NULL)
+        return self;
+    Py_DECREF(self);
+    (void)PyErr_NoMemory();
+    return NULL;
 }
 
 static int
@@ -38,25 +39,11 @@ cell_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-static void
-drop_waiting(CellObject *self)
-{
-    pn_waiting *waiting = self->waiting;
-    self->waiting = NULL;
-    if (waiting == NULL)
-        return;
-    pn_waiting_entry *entry;
-    while ((entry = pn_waiting_take(waiting)) != NULL)
-        pn_letter_free(pn_letter_of_entry(entry));
-    pn_waiting_free(waiting);
-    pn_free(waiting);
-}
-
 static int
 cell_clear(PyObject *op)
 {
     CellObject *self = (CellObject *)op;
-    drop_waiting(self);
+    pn_cell_drop_waiting(self);
     Py_CLEAR(self->mailbox);
     Py_CLEAR(self->actor);
     Py_CLEAR(self->instance);
@@ -72,6 +59,7 @@ cell_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     (void)cell_clear(op);
+    pn_cell_limits_drop(((CellObject *)op)->limits);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -107,110 +95,6 @@ pn_cell_tasks(CellObject *self)
     if (self->tasks == NULL)
         self->tasks = PySet_New(NULL);
     return self->tasks;
-}
-
-/* --- messages that wait for their turn --- */
-
-int
-pn_cell_hold(CellObject *self, const pn_mail *mail)
-{
-    if (self->waiting == NULL)
-        self->waiting = pn_alloc_zeroed(1, sizeof *self->waiting);
-    if (self->waiting == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    pn_ref payload;
-    if (pn_mail_keep(mail, &payload) < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    pn_letter *letter =
-        pn_letter_new(&mail->env, &payload, mail->value, mail->known);
-    if (letter != NULL) {
-        letter->entry = (pn_waiting_entry){
-            .source = mail->env.source,
-            .id = mail->env.kind == PN_ASK ? mail->env.id : 0,
-            .came = pn_clock_now(),
-            .bytes = letter->payload.size,
-        };
-        if (pn_waiting_put(self->waiting, &letter->entry) == PN_OK)
-            return 0;
-        pn_letter_free(letter);
-    }
-    pn_ref_release(&payload);
-    PyErr_NoMemory();
-    return -1;
-}
-
-void
-pn_cell_advance(CellObject *self)
-{
-    while (self->waiting != NULL && self->waiting->count > 0 && !self->gone &&
-           !PyErr_Occurred() &&
-           (self->max_inflight == 0 || self->inflight < self->max_inflight)) {
-        pn_letter *letter = pn_letter_of_entry(pn_waiting_take(self->waiting));
-        pn_mail mail = {
-            .env = letter->env,
-            .payload = letter->payload.data,
-            .size = letter->payload.size,
-            .holder = &letter->payload,
-            .value = letter->value,
-            .known = letter->known,
-        };
-        if (pn_extension_decode(&mail.ext, mail.env.extension,
-                                mail.env.extension_size) == PN_OK)
-            pn_mailbox_resume(self, &mail);
-        pn_letter_free(letter);
-    }
-}
-
-/* --- the end --- */
-
-/* Whoever waits for an answer of what runs here hears that it has ended. */
-static void
-refuse_running(CellObject *self)
-{
-    MailboxObject *mailbox = self->mailbox;
-    size_t cursor = 0;
-    const pn_map_entry *entry;
-    RequestObject *list = NULL;
-    while ((entry = pn_map_next(&mailbox->running, &cursor)) != NULL) {
-        for (RequestObject *at = entry->value; at != NULL; at = at->next) {
-            if (at->cell != self || at->cancelled)
-                continue;
-            at->cancelled = true;
-            at->ended = list;
-            list = (RequestObject *)Py_NewRef((PyObject *)at);
-        }
-    }
-    while (list != NULL) {
-        RequestObject *at = list;
-        list = at->ended;
-        at->ended = NULL;
-        pn_envelope env = {
-            .kind = PN_ASK, .target = self->number, .id = at->id};
-        pn_mailbox_refuse(mailbox, at->source, &env);
-        Py_DECREF(at);
-    }
-}
-
-void
-pn_cell_end(CellObject *self)
-{
-    self->gone = true;
-    refuse_running(self);
-    pn_waiting *waiting = self->waiting;
-    self->waiting = NULL;
-    pn_waiting_entry *entry;
-    while (waiting != NULL && (entry = pn_waiting_take(waiting)) != NULL) {
-        pn_letter *letter = pn_letter_of_entry(entry);
-        pn_mailbox_refuse(self->mailbox, letter->env.source, &letter->env);
-        pn_letter_free(letter);
-    }
-    if (waiting != NULL)
-        pn_waiting_free(waiting);
-    pn_free(waiting);
 }
 
 /* --- methods --- */
@@ -257,6 +141,13 @@ cell_get_waiting_bytes(PyObject *op, void *closure)
     return PyLong_FromSize_t(waiting == NULL ? 0 : waiting->bytes);
 }
 
+static PyObject *
+cell_get_max_inflight(PyObject *op, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLong(((CellObject *)op)->limits->max_inflight);
+}
+
 static PyMethodDef cell_methods[] = {
     {"send", (PyCFunction)(void (*)(void))cell_send, METH_FASTCALL,
      PyDoc_STR("send($self, target, command, args, kwargs, /)\n--\n\n"
@@ -265,6 +156,11 @@ static PyMethodDef cell_methods[] = {
     {"tell", (PyCFunction)(void (*)(void))cell_tell, METH_FASTCALL,
      PyDoc_STR("tell($self, target, command, args, kwargs, /)\n--\n\n"
                "Send a command without a reply; the future is None.")},
+    {"limit", (PyCFunction)(void (*)(void))pn_cell_limit,
+     METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("limit($self, *, max_inflight=..., messages=..., bytes=..., "
+               "policy=..., slow=..., ask_timeout=...)\n--\n\n"
+               "Change some of its settings; those that wait may begin.")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -276,6 +172,8 @@ static PyGetSetDef cell_getset[] = {
      "How many messages wait for others to end.", NULL},
     {"waiting_bytes", cell_get_waiting_bytes, NULL,
      "How many bytes their payloads have.", NULL},
+    {"max_inflight", cell_get_max_inflight, NULL,
+     "How many requests may be under way at once; 0: no limit.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -295,8 +193,6 @@ static PyMemberDef cell_members[] = {
      "A dict of those commands by name, or None."},
     {"ending", T_BOOL, offsetof(CellObject, ending), 0,
      "Whether commands that are cancelled now get no answer."},
-    {"max_inflight", T_UINT, offsetof(CellObject, max_inflight), 0,
-     "How many requests may be under way at once; 0: no limit."},
     {"inflight", T_UINT, offsetof(CellObject, inflight), READONLY,
      "How many are under way."},
     COUNT(number, "The number of its actor."),

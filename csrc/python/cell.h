@@ -8,23 +8,44 @@
 #include "mailbox/waiting.h"
 #include "python/mailbox.h"
 
+/* What a full mailbox does with a message more. */
+typedef enum {
+    PN_POLICY_WAIT, /* takes it, and tells those who send to stop */
+    PN_POLICY_FAIL, /* refuses it */
+    PN_POLICY_DROP, /* takes it, and drops the one that waited longest */
+} pn_policy;
+
+/* Settings of a cell, never changed once it has them: most cells of a node
+ * share one. */
+typedef struct {
+    size_t references;
+    uint32_t max_inflight; /* requests under way at once; 0: no limit */
+    pn_policy policy;
+    size_t messages;     /* that may wait, */
+    size_t bytes;        /* and their payloads */
+    int64_t slow;        /* ns that one may wait unnoticed; 0: any time */
+    int64_t ask_timeout; /* ns that an ask may take; 0: any time */
+} pn_cell_limits;
+
 typedef struct CellObject {
     PyObject_HEAD MailboxObject *mailbox; /* strong */
     uint64_t number;
-    PyObject *actor;       /* NULL until somebody asks for it */
-    PyObject *instance;    /* of a user's class, or NULL */
-    PyObject *methods;     /* dict: command name -> BaseCommand, or NULL */
-    PyObject *context;     /* commands run in copies of it; NULL: mailbox's */
-    PyObject *tasks;       /* set of command tasks; NULL until there is one */
-    pn_waiting *waiting;   /* letters; NULL until one must wait */
-    uint32_t inflight;     /* requests that have begun and not ended */
-    uint32_t max_inflight; /* 0: no limit */
-    uint64_t handled;      /* commands run */
-    uint64_t failed;       /* of them, those that raised */
+    PyObject *actor;     /* NULL until somebody asks for it */
+    PyObject *instance;  /* of a user's class, or NULL */
+    PyObject *methods;   /* dict: command name -> BaseCommand, or NULL */
+    PyObject *context;   /* commands run in copies of it; NULL: mailbox's */
+    PyObject *tasks;     /* set of command tasks; NULL until there is one */
+    pn_waiting *waiting; /* letters; NULL until one must wait */
+    pn_cell_limits *limits;
+    struct CellObject *next_ready; /* in the mailbox's list; strong */
+    uint32_t inflight;             /* requests that have begun and not ended */
+    uint64_t handled;              /* commands run */
+    uint64_t failed;               /* of them, those that raised */
     uint64_t expired;      /* asks whose deadline passed before they ran */
     uint64_t dead_letters; /* tells that reached nobody */
     char ending;           /* bool: its actor cancels its commands */
     bool gone;             /* it has ended: nothing more is run */
+    bool ready;            /* stands in the list of those to be resumed */
 } CellObject;
 
 int pn_add_cell(PyObject *module, pn_state *state);
@@ -42,12 +63,43 @@ PyObject *pn_cell_actor(CellObject *cell);
 /* The set of its tasks, made now if it was not yet; borrowed, or NULL. */
 PyObject *pn_cell_tasks(CellObject *cell);
 
+/* --- settings: cell_limits.c --- */
+
+/* The settings that a cell has which is given none. NULL: no memory. */
+pn_cell_limits *pn_cell_limits_new(void);
+
+pn_cell_limits *pn_cell_limits_keep(pn_cell_limits *limits);
+void pn_cell_limits_drop(pn_cell_limits *limits);
+
+/* Method: change some. */
+PyObject *pn_cell_limit(PyObject *op, PyObject *args, PyObject *kwargs);
+
+/* --- messages that wait: cell_wait.c --- */
+
 /* Its actor has ended: what waits is refused, what runs is forgotten; their
  * askers hear so. */
 void pn_cell_end(CellObject *cell);
 
-/* A request of the cell has ended: begin those that wait for that. */
+/* Whether as many requests as may are under way. */
+static inline bool
+pn_cell_is_busy(const CellObject *cell)
+{
+    uint32_t limit = cell->limits->max_inflight;
+    return limit != 0 && cell->inflight >= limit;
+}
+
+/* A request of the cell has ended: begin those that wait for that, for a
+ * while, and others in a later turn of the loop. */
 void pn_cell_advance(CellObject *cell);
+
+/* Begin what waits in the cells of which that may be said, in turn. */
+void pn_mailbox_run_ready(MailboxObject *self, int64_t deadline);
+
+/* Forget that they are to be resumed. */
+void pn_mailbox_drop_ready(MailboxObject *self);
+
+/* Free what waits; nobody hears of it. */
+void pn_cell_drop_waiting(CellObject *cell);
 
 /* Let a message wait until another one has ended. 0, or -1 with an
  * exception. */

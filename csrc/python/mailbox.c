@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "python/error.h"
+#include "python/mailbox_direct.h"
 #include "python/mailbox_payload.h"
 #include "python/mailbox_type.h"
 
@@ -108,6 +109,8 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     PyObject **port = (PyObject **)&self->port;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->main);
+    for (CellObject *cell = self->ready; cell != NULL; cell = cell->next_ready)
+        Py_VISIT(cell);
     Py_VISIT(self->loop);
     Py_VISIT(self->of_loop);
     Py_VISIT(self->call_soon);
@@ -160,6 +163,7 @@ mailbox_clear(PyObject *op)
     PyObject **port = (PyObject **)&self->port;
     self->closed = true;
     drop_pending(self);
+    pn_mailbox_drop_ready(self);
     drop_cells(self);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->of_loop);

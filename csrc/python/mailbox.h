@@ -2,11 +2,11 @@
  * the engine's links, pending table and router. Its actors are cells (cell.h):
  * `main`, and coroutine actors beside it. This header is for the files of the
  * type: mailbox.c (life), mailbox_connect.c and mailbox_link.c (links),
- * mailbox_direct.c and mailbox_meet.c (direct links), mailbox_turn.c,
- * mailbox_cells.c, mailbox_send.c (asks and tells), mailbox_post.c (other
- * kinds), mailbox_receive.c (where a message goes), mailbox_relay.c,
- * mailbox_run.c (commands), mailbox_reply.c (answers), mailbox_payload.c,
- * mailbox_cancel.c (deadlines); and for those whose objects belong to one.
+ * mailbox_turn.c, mailbox_cells.c, mailbox_send.c (asks and tells),
+ * mailbox_post.c (other kinds), mailbox_receive.c (where a message goes),
+ * mailbox_relay.c, mailbox_run.c (commands), mailbox_reply.c (answers),
+ * mailbox_payload.c, mailbox_cancel.c (deadlines); and for those whose
+ * objects belong to one.
  * Others include mailbox_type.h.
  *
  * Everything here runs on the thread of the mailbox's loop, with the GIL.
@@ -116,6 +116,9 @@ typedef struct MailboxObject {
     pn_map recalled; /* the same of asks that were cancelled unseen */
     uint64_t recalled_keys[PN_RECALLED_LIMIT]; /* in the order of coming */
     size_t recalled_next;
+    struct CellObject
+        *ready; /* to be resumed, those to be so first in front */
+    struct CellObject *last_ready;
     pn_box *box;        /* messages from this process, this node included */
     pn_box *onward_box; /* in place of `onward`, in the same process */
     pn_map near;        /* node -> pn_box of this process, one ref each */
@@ -278,72 +281,6 @@ PyObject *pn_mailbox_wait(PyObject *op, PyObject *seconds);
  * PN_MORE: there is nothing at all. It may be lost afterwards, and an
  * exception be set, which is to end the program's loop. */
 int pn_mailbox_read_once(MailboxObject *self, pn_peer *peer);
-
-/* --- direct links: mailbox_direct.c, and mailbox_meet.c at the arbiter --- */
-
-/* Whether what comes over the link stays unread for now. */
-static inline bool
-pn_direct_is_deaf(const pn_peer *peer)
-{
-    const pn_neighbour *other = peer->neighbour;
-    return other != NULL && peer->greeted &&
-           (!other->meeting.hears || other->meeting.heard_all);
-}
-
-/* Whether what is for the other node goes over the link. */
-static inline bool
-pn_direct_may_speak(const pn_peer *peer)
-{
-    return peer->neighbour == NULL || peer->neighbour->meeting.speaks;
-}
-
-/* Direct links over which this node speaks. */
-size_t pn_direct_count(const MailboxObject *self);
-
-/* Whether the node has an open end of a direct link. */
-bool pn_direct_is_open(const MailboxObject *self, uint64_t node);
-
-/* The hello of a direct link has come and was right so far. 0 or a negative
- * status if the link must be closed; so with the next two. */
-int pn_direct_greeted(MailboxObject *self, pn_peer *peer,
-                      const pn_envelope *env);
-
-/* A SWITCH or LINK has come from peer. */
-int pn_direct_switch(MailboxObject *self, pn_peer *peer,
-                     const pn_envelope *env);
-int pn_direct_link(MailboxObject *self, pn_peer *peer, const pn_mail *mail);
-
-/* Whether the link to the source of a relayed message is to be read to its
- * end first; and that. As pn_mailbox_read_once. */
-bool pn_direct_must_read(const MailboxObject *self, const pn_envelope *env);
-void pn_direct_read(MailboxObject *self, uint64_t node);
-
-/* The node has ended: read what it has said, and forget it. */
-void pn_direct_down(MailboxObject *self, uint64_t node);
-
-/* All has left that waited: do what was to be done then. May bury peer. */
-void pn_direct_settle(MailboxObject *self, pn_peer *peer);
-
-/* A direct link is gone or must go. */
-void pn_direct_lose(MailboxObject *self, pn_peer *peer, int status);
-
-/* A look at whether the link to node is idle was due. */
-void pn_direct_look(MailboxObject *self, uint64_t node, int64_t due);
-
-/* Whether that look is settled, for its link has ended. */
-bool pn_direct_is_settled(const MailboxObject *self, uint64_t node,
-                          int64_t due);
-
-/* Forget all neighbours; their links are hung up. */
-void pn_direct_drop_all(MailboxObject *self);
-
-/* A message of from was passed on to `to`: see that the two have a link of
- * their own, if it is time for that. */
-void pn_mailbox_meet(MailboxObject *self, pn_peer *from, pn_peer *to);
-
-/* A node has told how its end of a direct link closed. Whether that is to be
- * passed on. */
-bool pn_mailbox_note_farewell(MailboxObject *self, const pn_part *part);
 
 /* --- receiving: mailbox_receive.c --- */
 

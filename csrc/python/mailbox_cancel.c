@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/error.h"
 #include "python/future.h"
+#include "python/mailbox_direct.h"
 #include "python/request.h"
 #include "sys/clock.h"
 

@@ -1,10 +1,10 @@
 /* Direct links: this node's end of its meetings with others, whose states are
  * those of mailbox/meeting.h. The arbiter introduces: mailbox_meet.c. */
+#include "python/mailbox_direct.h"
 #include "base/alloc.h"
 #include "base/status.h"
 #include "python/error.h"
 #include "python/future.h"
-#include "python/mailbox.h"
 #include "sys/clock.h"
 
 #include <sys/resource.h>

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "python/error.h"
+#include "python/mailbox_direct.h"
 #include "python/mailbox_payload.h"
 #include "sys/clock.h"
 

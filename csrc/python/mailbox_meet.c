@@ -1,6 +1,6 @@
 /* What an arbiter does so that two of its nodes get a link of their own. */
 #include "base/status.h"
-#include "python/mailbox.h"
+#include "python/mailbox_direct.h"
 #include "sys/clock.h"
 
 #include <unistd.h>

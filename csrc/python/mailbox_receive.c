@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/cell.h"
 #include "python/future.h"
+#include "python/mailbox_direct.h"
 #include "python/mailbox_payload.h"
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* What an arbiter passes on: it reads envelopes, never payloads. */
 #include "base/status.h"
 #include "python/cell.h"
+#include "python/mailbox_direct.h"
 
 #include <stdio.h>
 

@@ -330,22 +330,22 @@ refuse_command(CellObject *cell, const pn_envelope *env)
 
 /* --- whether it may run --- */
 
+/* Whether all that are under way wait for this ask, as far as its chain can
+ * tell: it would wait for them for ever. */
 static bool
-waits_for(const pn_extension *chain, uint64_t number)
+is_deadlock(const CellObject *cell, const pn_extension *chain)
 {
-    for (size_t i = 0; i < chain->chain_count; i++) {
-        if (pn_extension_number(chain->chain, i) == number)
-            return true;
-    }
-    return false;
+    uint32_t waiting = 0;
+    for (size_t i = 0; i < chain->chain_count; i++)
+        waiting += pn_extension_number(chain->chain, i) == cell->number;
+    return pn_cell_is_busy(cell) && waiting >= cell->limits->max_inflight;
 }
 
-/* As many requests as may are under way. Those that wait for one of them must
- * not wait here for its end. */
+/* As many requests as may are under way. */
 static void
 hold_back(CellObject *cell, const pn_mail *mail)
 {
-    if (mail->env.kind == PN_ASK && waits_for(&mail->ext, cell->number))
+    if (mail->env.kind == PN_ASK && is_deadlock(cell, &mail->ext))
         pn_mailbox_reply_error(cell->mailbox, cell->number, mail->env.source,
                                mail->env.id, "deadlock", NULL);
     else if (pn_cell_hold(cell, mail) < 0)
@@ -355,9 +355,7 @@ hold_back(CellObject *cell, const pn_mail *mail)
 static bool
 must_wait(const CellObject *cell)
 {
-    if (cell->max_inflight == 0)
-        return false;
-    return cell->inflight >= cell->max_inflight ||
+    return pn_cell_is_busy(cell) ||
            (cell->waiting != NULL && cell->waiting->count > 0);
 }
 

@@ -128,8 +128,9 @@ pn_mailbox_load_error(MailboxObject *self, uint64_t source,
                       Py_ssize_t size)
 {
     PyObject *load = Py_NewRef(self->port.load_error);
-    PyObject *error = PyObject_CallFunction(
-        load, "Ksy#", (unsigned long long)source, condition, bytes, size);
+    PyObject *error =
+        PyObject_CallFunction(load, "Ksy#", (unsigned long long)source,
+                              condition, bytes == NULL ? "" : bytes, size);
     Py_DECREF(load);
     return error;
 }
@@ -228,11 +229,15 @@ is_ending(const MailboxObject *self, uint64_t number)
 
 /* What the message inherits of the scope in which it is sent. */
 static void
-inherit(const pn_sending *call, outgoing *out)
+inherit(uint8_t kind, const pn_sending *call, outgoing *out)
 {
     const RequestObject *request = call->scope.request;
+    int64_t ask_timeout = call->cell->limits->ask_timeout;
     pn_extension *ext = &out->ext;
     ext->deadline = call->scope.deadline;
+    if (kind == PN_ASK && ask_timeout != 0 && ext->deadline == 0 &&
+        !call->scope.chosen)
+        ext->deadline = pn_clock_now() + ask_timeout;
     if (call->baggage != NULL) {
         ext->baggage = (const uint8_t *)PyBytes_AS_STRING(call->baggage);
         ext->baggage_size = (size_t)PyBytes_GET_SIZE(call->baggage);
@@ -314,7 +319,7 @@ prepare(MailboxObject *self, uint8_t kind, const pn_sending *call,
     out->way = (pn_way){0};
     out->payload = (pn_parcel){0};
     out->value = NULL;
-    inherit(call, out);
+    inherit(kind, call, out);
     if (out->ext.deadline != 0 && pn_clock_now() >= out->ext.deadline) {
         raise_condition(self, call->target, "deadline", "", 0);
         return -1;

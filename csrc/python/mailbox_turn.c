@@ -1,6 +1,8 @@
 /* Turns of the loop: what has come is read and handled in bounded batches. */
 #include "base/status.h"
+#include "python/cell.h"
 #include "python/error.h"
+#include "python/mailbox_direct.h"
 #include "python/mailbox_payload.h"
 #include "sys/clock.h"
 
@@ -291,6 +293,13 @@ wake_answered(MailboxObject *self)
     PyErr_Restore(type, value, traceback);
 }
 
+/* Whether something is to be done in another turn. */
+static bool
+is_left(const MailboxObject *self)
+{
+    return self->ready != NULL || any_unread(self);
+}
+
 /* Do what is left for other turns; None, or NULL if a command raised what is
  * to end the program's loop. */
 static PyObject *
@@ -301,7 +310,7 @@ finish_batch(MailboxObject *self)
     PyErr_Fetch(&type, &value, &traceback);
     leave_dispatch(self);
     self->turn_began = 0;
-    if (!self->closed && !self->held && any_unread(self) &&
+    if (!self->closed && !self->held && is_left(self) &&
         pn_mailbox_request_turn(self) < 0)
         pn_mailbox_report(self);
     if (type == NULL)
@@ -321,13 +330,14 @@ pn_mailbox_end_turn(PyObject *op, PyObject *unused)
         Py_RETURN_NONE;
     pn_mailbox_tend_segments(self);
     pn_mailbox_flush_dirty(self);
-    if (self->closed || self->held || !any_unread(self))
+    if (self->closed || self->held || !is_left(self))
         Py_RETURN_NONE;
     int64_t deadline = pn_clock_now() + BATCH_NS;
     self->busy = true;
     read_box(self, deadline);
     if (!PyErr_Occurred())
         read_unread(self, deadline);
+    pn_mailbox_run_ready(self, deadline);
     return finish_batch(self);
 }
 
@@ -392,7 +402,7 @@ pn_mailbox_wait(PyObject *op, PyObject *seconds)
     double timeout = PyFloat_AsDouble(seconds);
     if (PyErr_Occurred() || pn_mailbox_check(self) < 0)
         return NULL;
-    if (any_unread(self)) { /* left over when a batch took too long */
+    if (is_left(self)) { /* left over when a batch took too long */
         PyObject *done = pn_mailbox_end_turn(op, NULL);
         Py_XDECREF(done);
         return done == NULL ? NULL : Py_NewRef(Py_True);

@@ -158,7 +158,7 @@ pn_request_end(RequestObject *self)
     if (!self->running)
         return;
     self->running = false;
-    if (self->id != 0)
+    if (self->id != 0 && self->cell->mailbox != NULL) /* not collected */
         leave(self);
     self->cell->inflight--;
     Py_CLEAR(self->task);

@@ -52,6 +52,7 @@ pn_scope_read(pn_state *state, pn_scope *out)
     } else if (Py_TYPE(value) == (PyTypeObject *)state->scope_type) {
         out->request = (RequestObject *)((ScopeObject *)value)->request;
         out->deadline = ((ScopeObject *)value)->deadline;
+        out->chosen = true;
     }
     return 0;
 }

@@ -33,6 +33,29 @@ def _positive(name: str, value: Any) -> int:
     return value
 
 
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if not 0 <= value < 2**32:
+        raise ValueError(f"{name} must be 0 to 2**32 - 1, not {value!r}")
+    return value
+
+
+def _some_seconds(name: str, value: Any) -> float | None:
+    if value is not None and _seconds(name, value) == 0:
+        raise ValueError(f"{name} must be more than 0 seconds, or None")
+    found: float | None = value
+    return found
+
+
+def _policy(name: str, value: Any) -> str:
+    if value not in ("wait", "fail", "drop"):
+        raise ValueError(
+            f"{name} must be 'wait', 'fail' or 'drop', not {value!r}"
+        )
+    return str(value)
+
+
 def _kind(name: str, value: Any) -> str:
     return kind_name(value)
 
@@ -79,6 +102,12 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "outbox_messages": (100_000, _positive),
     "outbox_bytes": (2**26, _positive),
     "link_idle": (60, _idle),
+    "mailbox_messages": (100_000, _positive),
+    "mailbox_bytes": (2**26, _positive),
+    "mailbox_policy": ("wait", _policy),
+    "max_inflight": (10_000, _count),
+    "ask_timeout": (None, _some_seconds),
+    "slow": (10, _seconds),
     "spin": (0.00005, _spin),
     "debug": (False, _flag),
 }
@@ -102,6 +131,16 @@ class Config:
     link_idle          60       seconds without a message after which two
                                 processes close their direct link; 0: none
                                 is made, the arbiter relays everything
+    mailbox_messages   100000   messages that may wait in an actor, and
+    mailbox_bytes      2**26    their bytes; beyond,
+    mailbox_policy     wait     those who send ``wait``, or their asks
+                                ``fail``, or the oldest message is ``drop``ped
+    max_inflight       10000    commands that may be under way in an actor;
+                                0: any number
+    ask_timeout        None     seconds that an actor's asks may take that
+                                have no other deadline
+    slow               10       seconds that a message may wait before a
+                                warning is logged; 0: none is
     spin               0.00005  seconds that an actor's loop looks for the
                                 next message before it sleeps; 0: none
     debug              False    debug mode of an actor's event loop

@@ -774,6 +774,14 @@ def test_odd_names_are_names(name: str) -> None:
         {"debug": 1},
         {"message_bytes": 0},
         {"outbox_bytes": 1.5},
+        {"mailbox_messages": 0},
+        {"mailbox_bytes": "much"},
+        {"mailbox_policy": "hope"},
+        {"max_inflight": -1},
+        {"max_inflight": 2**32},
+        {"ask_timeout": 0},
+        {"ask_timeout": -1},
+        {"slow": -1},
     ],
 )
 def test_settings_that_cannot_be_are_refused_at_once(
