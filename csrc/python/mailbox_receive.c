@@ -134,21 +134,21 @@ receive_mail(MailboxObject *self, const pn_mail *mail)
 /* A message for which there is no room is dropped alone; who waits for what
  * becomes of it hears so. */
 static void
-refuse_size(MailboxObject *self, const pn_envelope *env)
+refuse_size(MailboxObject *self, const pn_envelope *env, uint64_t size)
 {
     char text[64]; /* PyBytes_FromFormat has no 64-bit numbers on 3.11 */
     (void)snprintf(text, sizeof text, "%llu bytes, limit %zu",
-                   (unsigned long long)env->size, self->limits.message_bytes);
+                   (unsigned long long)size, self->limits.message_bytes);
     if (env->kind == PN_REPLY || env->kind == PN_ERROR)
         fail_ask(self, env, "too-big", text, strlen(text));
     if (env->kind != PN_ASK)
         return;
-    PyObject *size = PyBytes_FromString(text);
-    if (size == NULL)
+    PyObject *words = PyBytes_FromString(text);
+    if (words == NULL)
         pn_mailbox_report(self);
     pn_mailbox_reply_error(self, self->number, env->source, env->id, "too-big",
-                           size);
-    Py_XDECREF(size);
+                           words);
+    Py_XDECREF(words);
 }
 
 /* The payload lies in a segment of the peer's. */
@@ -191,7 +191,7 @@ receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
     else if ((err = borrow(self, peer, &mail)) < 0)
         return err;
     if (mail.env.size > self->limits.message_bytes)
-        refuse_size(self, &mail.env);
+        refuse_size(self, &mail.env, mail.env.size);
     else
         receive_mail(self, &mail);
     pn_ref_release(&holder);
@@ -280,7 +280,7 @@ receive_here(MailboxObject *self, pn_peer *peer, const pn_part *part)
     pn_message message;
     int err = pn_inbox_join(&peer->link.in, part, &message);
     if (err == PN_ETOOBIG || err == PN_ENOMEM)
-        refuse_size(self, &part->env);
+        refuse_size(self, &part->env, part->env.size);
     else if (err == PN_OK)
         return receive_message(self, peer, &message);
     return err == PN_EPROTO ? err : PN_OK;
@@ -356,6 +356,10 @@ pn_mailbox_receive_near(MailboxObject *self, pn_letter *letter)
                 pn_node_of(env->target) == self->number;
     if (!ours) {
         pn_mailbox_relay_near(self, letter);
+        return;
+    }
+    if (letter->payload.size > self->limits.message_bytes) {
+        refuse_size(self, env, letter->payload.size);
         return;
     }
     pn_mail mail = {

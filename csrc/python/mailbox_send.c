@@ -301,6 +301,8 @@ find_way(MailboxObject *self, const pn_sending *call, outgoing *out)
     if (!pn_way_exists(out->way)) {
         if (is_ending(self, target))
             return 0;
+        if (out->env.kind == PN_TELL)
+            call->cell->dead_letters++;
         raise_unreachable(self, target, call->name);
         return -1;
     }

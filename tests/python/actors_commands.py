@@ -209,6 +209,13 @@ def close_link(actor: Any) -> None:
     os.close(link_descriptor())
 
 
+def close_links(actor: Any) -> None:
+    """The same for all: that to the arbiter, and direct ones."""
+    for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+        if _is_link(fd):
+            os.close(fd)
+
+
 def link_descriptor() -> int:
     for name in os.listdir("/proc/self/fd"):
         if _is_link(int(name)):
