@@ -283,7 +283,10 @@ receive_here(MailboxObject *self, pn_peer *peer, const pn_part *part)
         refuse_size(self, &part->env, part->env.size);
     else if (err == PN_OK)
         return receive_message(self, peer, &message);
-    return err == PN_EPROTO ? err : PN_OK;
+    bool passed_on = pn_node_of(part->env.source) != peer->node;
+    if (err == PN_EPROTO && passed_on) /* no fault of the arbiter's */
+        pn_inbox_forget(&peer->link.in, part->env.source);
+    return err == PN_EPROTO && !passed_on ? err : PN_OK;
 }
 
 /* Whether actors say it to each other. */

@@ -27,6 +27,18 @@ may_be_relayed(uint8_t kind)
     }
 }
 
+/* Whether its extension may go on. One that cannot be read would end the link
+ * to its target; memory and descriptors are those of one link alone. */
+static bool
+may_be_extended(const pn_envelope *env)
+{
+    pn_extension ext;
+    return env->extension_size == 0 ||
+           (pn_extension_decode(&ext, env->extension, env->extension_size) ==
+                PN_OK &&
+            ext.segment == 0 && ext.descriptor == 0);
+}
+
 /* The two talk for the first time: each learns who the other is, and the end
  * of one will be told to the other. */
 static void
@@ -169,6 +181,8 @@ int
 pn_mailbox_relay(MailboxObject *self, pn_peer *from, pn_part *part)
 {
     pn_way way;
+    if (!may_be_extended(&part->env))
+        return PN_EPROTO;
     if (part->env.kind == PN_LINK)
         return relay_farewell(self, part);
     if (!may_be_relayed(part->env.kind))
