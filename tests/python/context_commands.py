@@ -226,14 +226,14 @@ def on_info(actor: Any, info: Any = None) -> None:
 
 
 async def stopping(actor: Any) -> None:
-    await pn.send("arbiter", "note", aid_here())
+    await pn.send("arbiter", "take_note", aid_here())
 
 
 noted: list[Any] = []
 
 
 @pn.command()
-def note(request: Any, what: Any) -> None:
+def take_note(request: Any, what: Any) -> None:
     noted.append((what, request.caller.aid))
 
 

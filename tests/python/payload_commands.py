@@ -56,7 +56,7 @@ def make(request: Any, size: int, byte: int) -> memoryview:
 
 
 @pn.command()
-async def pass_on(request: Any, target: Any, name: str, value: Any) -> Any:
+async def pass_value(request: Any, target: Any, name: str, value: Any) -> Any:
     """Ask another actor with the same value."""
     return await pn.send(target, name, value)
 

@@ -112,7 +112,7 @@ def test_memory_passes_between_any_two(one: str, other: str) -> None:
         sent = view()
         for _ in range(10):
             found, writable, _ = await pn.send(
-                first, "pass_on", second, "describe", sent
+                first, "pass_value", second, "describe", sent
             )
             assert found == sent
             assert writable
