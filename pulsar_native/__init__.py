@@ -16,6 +16,7 @@ asyncio.run(main())
 from __future__ import annotations
 
 from ._context import get_actor
+from ._coroutines import Coroutines as _Coroutines
 from ._native import Request, current_request
 from ._processes import Processes as _Processes
 from ._scope import deadline
@@ -116,3 +117,4 @@ __all__ = [
 register_kind("process", _Processes)
 register_kind("subprocess", _Subprocesses)
 register_kind("thread", _Threads)
+register_kind("coroutine", _Coroutines)

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ._claims import Claims
 from ._native import Request
 from .commands import Command, table
 from .exceptions import CommandError
+from .proxy import ActorProxy
 
 __all__ = ["call", "table"]
 
@@ -91,6 +93,25 @@ def spawn(
 def not_made(request: Request, error: bytes) -> None:
     """Keep why the caller, whose end is near, could not be made."""
     request.actor._not_made(request.caller, error)
+
+
+@_builtin()
+def claim(request: Request, proxy: ActorProxy, names: list[str]) -> None:
+    """Let *names* lead to an actor that lives in the caller's node."""
+    _claims_of(request).take(request.caller, proxy, names)
+
+
+@_builtin(ack=False)
+def release(request: Request, number: int, end: Any) -> None:
+    """That actor has ended."""
+    _claims_of(request).release(request.caller, number, tuple(end))
+
+
+def _claims_of(request: Request) -> Claims:
+    claims = getattr(request.actor, "_claims", None)
+    if not isinstance(claims, Claims):
+        raise CommandError(f"{request.actor!r} keeps no names")
+    return claims
 
 
 @_builtin()

@@ -92,7 +92,7 @@ class ProcessActor(ManagedActor):
         self.mailbox.link_idle = cfg.link_idle
         self._apply_limits()
         self.kind = cfg.concurrency
-        self._be_managed(facts["arbiter"])
+        self._be_managed(facts)
 
     def _forget(self) -> None:
         super()._forget()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import time
-import traceback
 from typing import Any
 
 from . import _context, _logging, _pickling
 from ._making import Making
 from ._port import KIND_DOWN, KIND_NOTIFY, KIND_STOP, dump_down
 from ._selector import SpinningSelector
+from ._stopping import (
+    LAST_WORDS,
+    cancel_commands,
+    close_server,
+    describe,
+    describe_fully,
+    finish_commands,
+)
 from .actor import ends_actor, exit_code_of
 from .consts import ACTOR_STATES
 from .exceptions import ActorDown
@@ -21,8 +27,6 @@ from .proxy import ActorProxy
 from .utils.config import Config
 
 __all__ = ["ManagedActor", "close_loop", "open_loop", "run_loop"]
-
-_LAST_WORDS = 0.5  # seconds for the last bytes to leave
 
 
 class ManagedActor(NodeActor):
@@ -39,15 +43,17 @@ class ManagedActor(NodeActor):
     ) -> None:
         super().__init__(name, aid, number, cfg, age)
         self._arbiter = 0
+        self._default_kind = cfg.concurrency
         self._done: asyncio.Future[None] | None = None
         self._making: Making | None = None
         self._down_reason = ""
         self._told = False  # whether its last words have been sent
         self._last_info: tuple[object, ...] | None = None
 
-    def _be_managed(self, arbiter: int) -> None:
-        """Know who the arbiter is."""
-        self._arbiter = arbiter
+    def _be_managed(self, facts: dict[str, Any]) -> None:
+        """Know who the arbiter is, and what it spawns."""
+        self._arbiter = arbiter = facts["arbiter"]
+        self._default_kind = facts["default_kind"]
         self.monitor = ActorProxy("arbiter", "arbiter", arbiter)
         self._known = {self.number: self.proxy, arbiter: self.monitor}
         self._port.names.clear()
@@ -69,7 +75,7 @@ class ManagedActor(NodeActor):
         self, kind: int, source: int, id: int, payload: bytes
     ) -> None:
         if kind == KIND_STOP:
-            self._cancel_commands()
+            cancel_commands(self._cell)
             self.stop()
         else:
             super()._control(kind, source, id, payload)
@@ -101,17 +107,12 @@ class ManagedActor(NodeActor):
     def _arbiter_gone(self, text: str) -> None:
         if self.state <= ACTOR_STATES.RUN:
             self.logger.debug("%r has lost its arbiter: %s", self, text)
-            self._cancel_commands()
+            cancel_commands(self._cell)
             self.stop()
 
     def _fatal(self, error: BaseException) -> None:
-        self._down_reason = _describe(error)
+        self._down_reason = describe(error)
         self.stop(error)
-
-    def _cancel_commands(self) -> None:
-        self.mailbox.main.ending = True
-        for task in list(self.mailbox.tasks):
-            task.cancel()
 
     # --- life ---
 
@@ -167,16 +168,18 @@ class ManagedActor(NodeActor):
 
     def _fail_start(self, what: str, error: BaseException) -> None:
         """The last words tell why; the arbiter fails the spawn with them."""
-        self._down_reason = f"{what} raised {_describe_fully(error)}"
+        self._down_reason = f"{what} raised {describe_fully(error)}"
         self.stop(exit_code=exit_code_of(error))
 
     def _fail_spec(self, error: BaseException) -> None:
         """The same, before there is a loop."""
-        reason = f"its spec is of no use: {_describe_fully(error)}"
+        reason = f"its spec is of no use: {describe_fully(error)}"
         self.exit_code = 1
         self._tell_end(reason)
 
     def _heartbeat(self) -> None:
+        if self.state > ACTOR_STATES.RUN:
+            return
         self.mailbox.post(KIND_NOTIFY, self._arbiter, b"")
         info = self.info()
         if info is None:
@@ -189,10 +192,11 @@ class ManagedActor(NodeActor):
 
     async def _stop(self, exc: BaseException | None) -> None:
         try:
-            await self._finish_commands()
+            await finish_commands(self._cell, self.cfg.exit_timeout)
             await self._run_stopping_hooks()
+            await self._stop_locals()
             for server in self.servers.values():
-                _close_server(server)
+                close_server(server)
             self._close_executor()
             await self._say_last_words()
         finally:
@@ -200,21 +204,12 @@ class ManagedActor(NodeActor):
             if self._done is not None and not self._done.done():
                 self._done.set_result(None)
 
-    async def _finish_commands(self) -> None:
-        """What runs may finish, within exit_timeout."""
-        tasks = self.mailbox.tasks
-        if tasks:
-            await asyncio.wait(tasks.copy(), timeout=self.cfg.exit_timeout)
-            self._cancel_commands()
-            if tasks:
-                await asyncio.wait(tasks.copy(), timeout=_LAST_WORDS)
-
     async def _say_last_words(self) -> None:
         """Fail what this actor waits for; let the last bytes leave."""
         make = functools.partial(ActorDown, self.aid, "it asked and stopped")
         self.mailbox.fail(None, make)
         self._tell_end(self._down_reason or "stopped")
-        deadline = time.monotonic() + _LAST_WORDS
+        deadline = time.monotonic() + LAST_WORDS
         while not self.mailbox.flush() and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
 
@@ -228,25 +223,6 @@ class ManagedActor(NodeActor):
 def _ignore(future: asyncio.Future[Any]) -> None:
     if not future.cancelled():
         future.exception()
-
-
-def _close_server(server: Any) -> None:
-    with contextlib.suppress(Exception):
-        server.close()
-
-
-def _describe(error: BaseException) -> str:
-    name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception:
-        text = "<exception str() failed>"
-    return f"{name}: {text}" if text else name
-
-
-def _describe_fully(error: BaseException) -> str:
-    text = "".join(traceback.format_exception(error))
-    return f"{_describe(error)}\n{text}"
 
 
 def open_loop(actor: ManagedActor) -> asyncio.AbstractEventLoop:
@@ -285,7 +261,7 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_WORDS))
+        loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WORDS))
     loop.run_until_complete(loop.shutdown_asyncgens())
     asyncio.set_event_loop(None)
     loop.close()

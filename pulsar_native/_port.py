@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _pickling, commands
 from ._builtins import table
-from ._native import dump_down, load_down
+from ._native import current, dump_down, load_down
 from ._progress import KIND_PROGRESS, Progress, Watching
 from .exceptions import (
     ActorDown,
@@ -24,7 +24,7 @@ from .exceptions import (
     PulsarException,
     RemoteError,
 )
-from .proxy import ActorProxy, aid_of
+from .proxy import ActorProxy, aid_of, node_of
 
 if TYPE_CHECKING:
     from ._native import Cell, Mailbox, Request
@@ -120,7 +120,7 @@ class Port:
         ) -> asyncio.Task[Any]:
             """Run a command's awaitable; what can be done is done now."""
             return asyncio.Task(
-                _coroutine(awaitable),
+                self._contain(_coroutine(awaitable), context),
                 loop=self._actor._loop,
                 context=context,
                 eager_start=True,
@@ -134,10 +134,19 @@ class Port:
             mailbox = self._actor.mailbox
             mailbox.unbegun += 1
             return asyncio.Task(
-                _Begun(mailbox, _coroutine(awaitable)),
+                _Begun(mailbox, self._contain(_coroutine(awaitable), context)),
                 loop=self._actor._loop,
                 context=context,
             )
+
+    def _contain(
+        self, coroutine: Coroutine[Any, Any, Any], context: Context
+    ) -> Coroutine[Any, Any, Any]:
+        """A task lets SystemExit and KeyboardInterrupt out of the loop, to
+        end its owner: not where they end another actor of the node."""
+        if context.get(current) is self._actor.mailbox.main:
+            return coroutine
+        return _contained(coroutine)
 
     async def defer(
         self,
@@ -172,6 +181,8 @@ class Port:
 
     def fatal(self, cell: Cell, error: BaseException) -> None:
         """A command raised what ends its actor."""
+        if isinstance(error, _Leaving):
+            error = error.error
         cell.actor._fatal(error)
 
     def failed(self, cell: Cell, error: BaseException) -> None:
@@ -194,12 +205,20 @@ class Port:
         """Why there is no way to this actor: a condition and its payload."""
         if not number and not name:
             return "unknown-actor", b""
-        down = self._actor._ended.get(name or number)
+        ended = self._actor._ended
+        down = ended.get(name or number)
+        if down is None and not name and node_of(number) in ended:
+            aid = self.proxy(number).aid
+            down = (aid, *ended[node_of(number)][1:])
         if down is not None:
             aid, reason, code, signal = down
             payload = aid.encode() + b"\0" + dump_down(reason, code, signal)
             return "actor-down", payload
-        return "unknown-actor", (name or self.proxy(number).aid).encode()
+        aid = self.proxy(number).aid
+        if self._actor._has_had(number):
+            words = dump_down("it has ended", None, None)
+            return "actor-down", aid.encode() + b"\0" + words
+        return "unknown-actor", (name or aid).encode()
 
     def define(self, target: int, since: int) -> int:
         """Send the actor the commands that it cannot know yet."""
@@ -224,6 +243,21 @@ class Port:
         if known is not None:
             return known
         return ActorProxy(aid_of(number), "actor", number)
+
+
+class _Leaving(BaseException):
+    """What a task would let out of the loop, on its way to ``fatal``."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise _Leaving(error) from None
 
 
 def _coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:

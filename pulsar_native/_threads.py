@@ -51,7 +51,7 @@ class ThreadActor(ManagedActor):
         super().__init__(
             facts["name"], facts["aid"], facts["number"], cfg, facts["age"]
         )
-        self._be_managed(facts["arbiter"])
+        self._be_managed(facts)
         self.mailbox.hold()
         self.mailbox.enter(self._arbiter)
         self.mailbox.connect_near(self._arbiter, onward=True)

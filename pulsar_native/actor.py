@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import Context, copy_context
+from contextvars import Context
 from typing import Any, TypeVar
 
+from ._executor import ContextExecutor
 from ._making import Making, sort_out
-from ._native import Cell, Mailbox, current
+from ._native import Cell, Mailbox
 from ._system import system_info
 from .commands import AnyCommand
 from .consts import ACTOR_STATES, notify_period
@@ -55,7 +56,7 @@ class Actor(EventHandler):
     _ticker: asyncio.TimerHandle | None = None
     _round: asyncio.Task[None] | None = None
     _executor: ThreadPoolExecutor | None = None
-    _stop_task: asyncio.Task[None] | None = None
+    _stop_task: asyncio.Future[None] | None = None
 
     def __init__(
         self, name: str, aid: str, number: int, cfg: Config, age: int
@@ -245,12 +246,15 @@ class Actor(EventHandler):
             exit_code = 0 if exc is None else exit_code_of(exc)
         self.exit_code = exit_code
         self._stop_ticking()
-        self._stop_task = self._create_task(self._stop(exc))
+        self._stop_task = self._begin_stop(exc)
         if exc is not None:
             # Last, and guarded: filters and handlers are anybody's code.
             with contextlib.suppress(Exception):
                 self._log_failure(exc, exit_code)
         return self._stop_task
+
+    def _begin_stop(self, exc: BaseException | None) -> asyncio.Future[None]:
+        return self._create_task(self._stop(exc))
 
     def _log_failure(self, exc: BaseException, exit_code: int) -> None:
         if exit_code == 2:
@@ -395,11 +399,13 @@ class Actor(EventHandler):
         self._ticker = self._loop.call_later(
             self._period(), self._tick, context=self._context
         )
-        self._heartbeat()
         if not self.has_callbacks("periodic_task"):
+            self._heartbeat()
             return
         if self._round is None or self._round.done():
             self._round = self._create_task(self._fire("periodic_task"))
+        # Behind the beginning of that: who hears of the start finds it done.
+        self._loop.call_soon(self._heartbeat, context=self._context)
 
     def _stop_ticking(self) -> None:
         if self._ticker is not None:
@@ -420,7 +426,7 @@ class Actor(EventHandler):
         the way to send from there.
         """
         if self._executor is None:
-            self._executor = _ContextExecutor(
+            self._executor = ContextExecutor(
                 self.cfg.thread_workers,
                 thread_name_prefix=f"{self.name}-executor",
                 context=self._context,
@@ -465,26 +471,6 @@ def _copy(result: Future[Any], asked: asyncio.Future[Any]) -> None:
         result.set_exception(error)
     else:
         result.set_result(asked.result())
-
-
-class _ContextExecutor(ThreadPoolExecutor):
-    """Threads in which the current actor is known."""
-
-    def __init__(
-        self, workers: int, *, thread_name_prefix: str, context: Context
-    ) -> None:
-        super().__init__(workers, thread_name_prefix)
-        self._actor_context = context
-
-    def submit(
-        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
-    ) -> Future[T]:
-        cell = self._actor_context.get(current)
-        context = copy_context()
-        context.run(current.set, cell)
-        return super().submit(
-            functools.partial(context.run, fn), *args, **kwargs
-        )
 
 
 def is_actor(obj: object) -> bool:

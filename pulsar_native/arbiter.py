@@ -14,13 +14,14 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from . import _context, _logging, _native
+from ._asked import check_attributes
 from .actor import Actor
 from .consts import (
     ACTOR_STATES,
     MONITOR_TASK_PERIOD,
 )
 from .exceptions import ActorDown
-from .manager import Manager, check_attributes
+from .manager import Manager
 from .proxy import ActorProxy
 from .tracing import notice_telemetry
 from .utils.config import Config
@@ -184,7 +185,7 @@ class Arbiter(Manager):
         number = self._port.names.get(key)
         if number == self.number:
             return self
-        return None if number is None else self._children.get(number)
+        return None if number is None else self._known.get(number)
 
     # --- end ---
 
@@ -201,6 +202,7 @@ class Arbiter(Manager):
     async def _stop(self, exc: BaseException | None) -> None:
         try:
             await self._run_stopping_hooks()
+            await self._stop_locals()
             await self._stop_children()
         finally:
             self._close()

@@ -8,25 +8,29 @@ way to the arbiter's mailbox, and says when it has ended.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from ._making import Making
     from ._monitor import ActorProxyMonitor
-    from .manager import Manager
 
 __all__ = [
     "Carrier",
     "Exit",
     "Kind",
+    "LocalKind",
     "chosen_kind",
     "dump_spec",
     "get_kind",
     "kind_name",
+    "local_kind",
     "register_kind",
     "run_actor",
+    "wanted_kind",
 ]
 
 _OVERRIDE = "PULSAR_NATIVE_KIND"
@@ -118,15 +122,35 @@ class Kind(Protocol):
         for ``Carrier.close``."""
 
 
-_kinds: dict[str, Callable[[Manager], Kind]] = {}
+class LocalKind(Protocol):
+    """The actors of one kind that live in one node, beside its own actor.
+
+    What was registered has an attribute ``local``, which is true, and is
+    called with the actor whose loop and mailbox the node is.
+    """
+
+    def spawn(
+        self, making: Making | None, options: dict[str, Any]
+    ) -> asyncio.Future[Any]:
+        """Make one. *making* is what its object is made of, if there is to be
+        one; *options* are those of ``spawn``, not looked at yet."""
+
+    async def stop(self) -> None:
+        """The node ends: stop them all."""
 
 
-def register_kind(name: str, kind: Callable[[Manager], Kind]) -> None:
+_Maker = Callable[[Any], Kind] | Callable[[Any], LocalKind]
+_kinds: dict[str, _Maker] = {}
+
+
+def register_kind(name: str, kind: _Maker) -> None:
     """Make *name* a kind that ``spawn`` takes.
 
     *kind* is called with an arbiter and gives a ``Kind``; a class that takes
-    an arbiter will do. The same name again replaces the former, for arbiters
-    that have not used it yet. TypeError for what cannot be.
+    an arbiter will do. With an attribute ``local`` that is true it is called
+    with any actor that has a loop, and gives a ``LocalKind``. The same name
+    again replaces the former, for actors that have not used it yet. TypeError
+    for what cannot be.
     """
     if not isinstance(name, str) or not name:
         raise TypeError(f"the name of a kind is a text, not {name!r}")
@@ -135,7 +159,7 @@ def register_kind(name: str, kind: Callable[[Manager], Kind]) -> None:
     _kinds[name] = kind
 
 
-def get_kind(name: str) -> Callable[[Manager], Kind]:
+def get_kind(name: str) -> Callable[[Any], Any]:
     """What was registered as *name*; ValueError names those that there are."""
     return _kinds[kind_name(name)]
 
@@ -172,7 +196,18 @@ def run_actor(link_fd: int, arbiter_pidfd: int = -1) -> int:
     return _child.main(link_fd, arbiter_pidfd)
 
 
-def chosen_kind(name: str) -> str:
+def local_kind(name: Any) -> Callable[[Any], LocalKind] | None:
+    """What was registered as *name*, if it is local; else None."""
+    found: Any = _kinds.get(name) if isinstance(name, str) else None
+    return found if getattr(found, "local", False) else None
+
+
+def wanted_kind(name: Any) -> Any:
     """The kind of a new actor for which *name* is asked: the variable
-    PULSAR_NATIVE_KIND wins. ValueError as for ``get_kind``."""
-    return kind_name(os.environ.get(_OVERRIDE) or name)
+    PULSAR_NATIVE_KIND wins."""
+    return os.environ.get(_OVERRIDE) or name
+
+
+def chosen_kind(name: Any) -> str:
+    """The same; ValueError as for ``get_kind``."""
+    return kind_name(wanted_kind(name))

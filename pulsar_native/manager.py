@@ -7,12 +7,13 @@ import contextlib
 import functools
 import itertools
 import pickle
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from . import _logging, _pickling
+from ._asked import sort_out_options
+from ._claims import Claims
 from ._making import Making
 from ._monitor import ActorProxyMonitor
 from ._port import (
@@ -25,23 +26,17 @@ from ._port import (
     dump_down,
     load_down,
 )
-from .actor import Actor
 from .commands import latest_serial
-from .consts import ACTOR_ACTION_TIMEOUT, ACTOR_EVENTS, ACTOR_STATES
-from .exceptions import ActorDown, ActorStartError, NameTaken
-from .kinds import Exit, Kind, chosen_kind, get_kind
+from .consts import ACTOR_ACTION_TIMEOUT
+from .exceptions import ActorDown, ActorStartError
+from .kinds import Exit, Kind, get_kind
 from .node import NodeActor
 from .proxy import ActorProxy, aid_of, new_number
 from .utils.config import Config
 
-__all__ = ["Manager", "check_attributes"]
+__all__ = ["Manager"]
 
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
-# Attributes that every actor sets on itself.
-_OWN = frozenset(
-    {"age", "exit_code", "logger", "mailbox", "monitor", "number", "pid"}
-    | {"servers", "state", "stopping_waiters", "stream", "tid"}
-)
 _ages = itertools.count(2)  # the arbiter is 1
 
 
@@ -56,6 +51,12 @@ class Manager(NodeActor):
         self._children: dict[int, ActorProxyMonitor] = {}
         self._ends: dict[int, list[asyncio.Future[None]]] = {}
         self._kinds: dict[str, Kind] = {}
+        self._claims = Claims(self)
+
+    @property
+    def _default_kind(self) -> str:  # type: ignore[override]
+        kind: str = self.cfg.concurrency
+        return kind
 
     @property
     def managed_actors(self) -> dict[str, ActorProxyMonitor]:
@@ -71,80 +72,51 @@ class Manager(NodeActor):
 
     # --- spawn ---
 
-    def _spawn(
+    def _spawn_managed(
         self, making: Making | None, options: dict[str, Any]
     ) -> asyncio.Future[Any]:
-        if self.tid != threading.get_ident():
-            raise RuntimeError(
-                "not on the thread of the actor's loop: use send_threadsafe"
-            )
-        asked = self._spawn_params(options)
-        asked["making"] = making
+        asked = sort_out_options(options, self.cfg)
+        self._check_names(asked.given_names())
+        number = new_number()
+        child = ActorProxyMonitor[Any](
+            self,
+            asked.aid or aid_of(number),
+            asked.name or "actor",
+            number,
+            asked.cfg,
+        )
+        child._unique = asked.name is not None
         future = self._loop.create_future()
-        future.aid = asked["aid"]  # type: ignore[attr-defined]
+        future.aid = child.aid  # type: ignore[attr-defined]
+        values = self._values_of(child, making, asked.params)
         try:
-            self._context.copy().run(self._begin_spawn, asked, future)
+            context = self._context.copy()
+            context.run(self._begin_spawn, child, values, future)
         except Exception as error:
             future.set_exception(error)
         return future
 
-    def _spawn_params(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Sort out what ``spawn`` was given; refuse what cannot be."""
-        if self.state > ACTOR_STATES.RUN:
-            raise RuntimeError(f"{self!r} is {self.info_state}")
+    def _with_params(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options, with what ``on_params`` hooks add."""
+        if not self.has_callbacks("on_params"):
+            return options
         merged = self.actorparams()
-        for key in ("name", "aid", "cfg"):
-            if key in merged:
-                params[key] = merged.pop(key)
-        params = merged | params
-        cfg = params.pop("cfg", None)
-        if not isinstance(cfg, Config | None):
-            raise TypeError(f"cfg must be a Config, not {cfg!r}")
-        cfg = (self.cfg if cfg is None else cfg).copy()
-        kind = params.pop("kind", None)
-        if kind is not None:
-            cfg.set("concurrency", kind)
-        for name in [n for n in params if Config.is_setting(n)]:
-            cfg.set(name, params.pop(name))
-        cfg.set("concurrency", chosen_kind(cfg.concurrency))
-        name, aid = params.pop("name", None), params.pop("aid", None)
-        check_attributes(params)
-        _check_values(params)
-        number = new_number()
-        for text in (name, aid):
-            self._check_name(text)
-        return {
-            "name": name or "actor",
-            "unique": name is not None,
-            "aid": aid or aid_of(number),
-            "number": number,
-            "cfg": cfg,
-            "params": params,
-        }
-
-    def _check_name(self, name: Any) -> None:
-        if name is None:
-            return
-        if not isinstance(name, str) or not 0 < len(name.encode()) <= 255:
-            raise ValueError(
-                f"a name or aid is 1 to 255 bytes of text, not {name!r}"
-            )
-        if name in self._port.names:
-            raise NameTaken(f"a living actor is called {name!r} already")
+        winning = {n: merged[n] for n in ("name", "aid", "cfg") if n in merged}
+        return merged | options | winning
 
     def _begin_spawn(
-        self, asked: dict[str, Any], future: asyncio.Future[Any]
+        self,
+        child: ActorProxyMonitor,
+        values: dict[str, Any],
+        future: asyncio.Future[Any],
     ) -> None:
-        child = ActorProxyMonitor(
-            self, asked["aid"], asked["name"], asked["number"], asked["cfg"]
-        )
         kind = self.kind_of(child)
-        spec = kind.dump(*self._spec_of(child, asked))
+        spec = kind.dump(self._facts_of(child), values)
         child._future = future
         future.add_done_callback(
             functools.partial(self._spawn_cancelled, child)
         )
-        self._enlist(child, asked["unique"])
+        self._enlist(child)
         try:
             kind.launch(child, spec)
         except BaseException as error:
@@ -160,34 +132,38 @@ class Manager(NodeActor):
             )
         )
 
-    def _spec_of(
-        self, child: ActorProxyMonitor, asked: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the actor must know: plain facts, and its user's values."""
-        rest = dict(asked["params"])
-        extra = rest.pop("extra", {})
-        facts = {
+    def _facts_of(self, child: ActorProxyMonitor) -> dict[str, Any]:
+        """What the actor must know before it can read more: plain facts."""
+        return {
             "name": child.name,
             "aid": child.aid,
             "number": child.number,
             "arbiter": self.number,
             "age": next(_ages),
+            "default_kind": self.cfg.concurrency,
             "settings": child.cfg.settings,
         }
-        values = {
-            "hooks": rest,
-            "params": child.cfg.params,
-            "extra": extra,
-            "making": asked["making"],
-        }
-        return facts, values
 
-    def _enlist(self, child: ActorProxyMonitor, unique: bool) -> None:
-        child._unique = unique
+    def _values_of(
+        self,
+        child: ActorProxyMonitor,
+        making: Making | None,
+        params: dict[str, Any],
+    ) -> dict[str, Any]:
+        """What its user has given to it."""
+        hooks = {n: v for n, v in params.items() if n != "extra"}
+        return {
+            "hooks": hooks,
+            "params": child.cfg.params,
+            "extra": params.get("extra", {}),
+            "making": making,
+        }
+
+    def _enlist(self, child: ActorProxyMonitor) -> None:
         self._children[child.number] = child
         self._known[child.number] = child
         self._port.names[child.aid] = child.number
-        if unique:
+        if child._unique:
             self._port.names[child.name] = child.number
 
     def _delist(self, child: ActorProxyMonitor) -> None:
@@ -315,6 +291,7 @@ class Manager(NodeActor):
         self._remember_end(child, reason, code, sig)
         if child._unique:
             self._ended[child.name] = self._ended[child.number]
+        self._claims.release_all(child.number, self._ended[child.number])
         make = functools.partial(ActorDown, child.aid, reason, code, sig)
         self.mailbox.fail(child.number, make)
 
@@ -473,30 +450,6 @@ class Manager(NodeActor):
         for child in getattr(self, "_children", {}).values():
             with contextlib.suppress(OSError):
                 child._close(forked=True)
-
-
-def check_attributes(params: dict[str, Any]) -> None:
-    """What is left becomes attributes: none may hide the actor's own."""
-    for name in params:
-        if name in ACTOR_EVENTS or name == "extra":
-            continue
-        if name.startswith("_") or name in _OWN or hasattr(Actor, name):
-            raise ValueError(
-                f"{name!r} is an actor's own attribute and cannot be given"
-            )
-
-
-def _check_values(params: dict[str, Any]) -> None:
-    """Refuse here what could only fail in the new process."""
-    if not isinstance(params.get("extra", {}), dict):
-        raise TypeError(f"extra must be a dict, not {params['extra']!r}")
-    for name in ACTOR_EVENTS:
-        hooks = params.get(name)
-        if not isinstance(hooks, list | tuple):
-            hooks = () if hooks is None else (hooks,)
-        for hook in hooks:
-            if not callable(hook):
-                raise TypeError(f"{name} must be callable, not {hook!r}")
 
 
 def _give_up(child: ActorProxyMonitor) -> None:

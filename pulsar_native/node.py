@@ -6,18 +6,30 @@ import asyncio
 import contextlib
 import functools
 import signal
+import threading
 from abc import abstractmethod
 from collections import OrderedDict
 from contextvars import Context
 from typing import Any
 
+from ._coroutine import CoroutineActor
+from ._coroutines import Coroutines
 from ._making import Making
 from ._native import Cell, Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port, load_down
 from ._scope import deadline
 from .actor import Actor
-from .exceptions import ActorDown
-from .proxy import ActorProxy, get_proxy, number_of
+from .consts import ACTOR_STATES
+from .exceptions import ActorDown, NameTaken
+from .kinds import LocalKind, local_kind, wanted_kind
+from .proxy import (
+    NODE_BITS,
+    ActorProxy,
+    get_proxy,
+    node_of,
+    number_of,
+    number_of_aid,
+)
 from .utils.config import Config
 
 __all__ = ["NodeActor"]
@@ -32,11 +44,13 @@ class NodeActor(Actor):
     """
 
     mailbox: Mailbox
+    _default_kind: str  # of those that it spawns
 
     def __init__(
         self, name: str, aid: str, number: int, cfg: Config, age: int
     ) -> None:
         super().__init__(name, aid, number, cfg, age)
+        self._locals: dict[str, LocalKind] = {}
         # By number, and the ended ones by aid and name too.
         self._known: dict[int, ActorProxy] = {number: self.proxy}
         self._ended: OrderedDict[
@@ -62,18 +76,72 @@ class NodeActor(Actor):
     def _cell(self) -> Cell:
         return self.mailbox.main
 
+    # --- spawn ---
+
     def _spawn(
+        self, making: Making | None, options: dict[str, Any]
+    ) -> asyncio.Future[Any]:
+        """Here, if the kind is one of those that live in their spawner's
+        node; else by the arbiter."""
+        if self.tid != threading.get_ident():
+            raise RuntimeError(
+                "not on the thread of the actor's loop: use send_threadsafe"
+            )
+        if self.state > ACTOR_STATES.RUN:
+            raise RuntimeError(f"{self!r} is {self.info_state}")
+        options = self._with_params(options)
+        local = self._local_kind(self._kind_asked(options))
+        if local is not None:
+            return local.spawn(making, options)
+        return self._spawn_managed(making, options)
+
+    def _with_params(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options
+
+    def _spawn_managed(
         self, making: Making | None, options: dict[str, Any]
     ) -> asyncio.Future[Any]:
         with deadline(None):  # a spawn has limits of its own
             return self.mailbox.send("arbiter", "spawn", (making,), options)
+
+    def _kind_asked(self, options: dict[str, Any]) -> Any:
+        asked = options.get("kind") or options.get("concurrency")
+        if asked is None:
+            cfg = options.get("cfg")
+            asked = getattr(cfg, "concurrency", self._default_kind)
+        return wanted_kind(asked)
+
+    def _local_kind(self, name: Any) -> LocalKind | None:
+        """Who makes actors of a kind that lives in its spawner's node."""
+        found = self._locals.get(name)
+        if found is None:
+            make = local_kind(name)
+            if make is not None:
+                found = self._locals[name] = make(self)
+        return found
+
+    @property
+    def _coroutines(self) -> Coroutines:
+        found = self._local_kind("coroutine")
+        assert isinstance(found, Coroutines)
+        return found
+
+    async def _stop_locals(self) -> None:
+        """Stop the actors of such kinds, within exit_timeout."""
+        kinds = list(self._locals.values())
+        await asyncio.gather(*(kind.stop() for kind in kinds))
+
+    def _check_names(self, names: list[str]) -> None:
+        for name in names:
+            if name in self._port.names:
+                raise NameTaken(f"a living actor is called {name!r} already")
 
     # --- whom it knows ---
 
     def _resolve(self, target: Any) -> tuple[int, str | None]:
         """The number of a target, or 0 and a name for others to resolve."""
         if isinstance(target, str):
-            number = self._port.names.get(target)
+            number = self._port.names.get(target) or number_of_aid(target)
             return (0, target) if number is None else (number, None)
         proxy = get_proxy(target, safe=True)
         if proxy is None:
@@ -122,7 +190,14 @@ class NodeActor(Actor):
 
     def _actor_of(self, cell: Cell) -> Actor:
         """The actor of another cell of this node."""
-        raise LookupError(f"{self!r} has no actor {cell.number}")
+        return CoroutineActor(self, cell)
+
+    def _has_had(self, number: int) -> bool:
+        """Whether that was an actor of this node, which has ended."""
+        if node_of(number) != self.number:
+            return False
+        index = number >> NODE_BITS
+        return 0 < index <= self.mailbox.last_index
 
     @abstractmethod
     def _lost(self, number: int, status: int, text: str) -> None:

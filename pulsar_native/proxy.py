@@ -17,13 +17,17 @@ else:
 
     T_co = TypeVar("T_co", covariant=True)
 
+NODE_BITS = 36  # of a number; the rest counts the actors of the node
+
 __all__ = [
+    "NODE_BITS",
     "ActorProxy",
     "aid_of",
     "get_proxy",
     "new_number",
     "node_of",
     "number_of",
+    "number_of_aid",
 ]
 
 # In a child forked by somebody else the proxies made before are of no use.
@@ -37,12 +41,23 @@ def new_number() -> int:
 
 def node_of(number: int) -> int:
     """The number of the node in which an actor lives: its low 36 bits."""
-    return number & (1 << 36) - 1
+    return number & (1 << NODE_BITS) - 1
 
 
 def aid_of(number: int) -> str:
     """The aid of an actor that was given none."""
     return f"i{number:016x}"
+
+
+def number_of_aid(aid: str) -> int | None:
+    """The number of which ``aid_of`` has made this, or None."""
+    digits = aid[1:]
+    if len(digits) == 16 and aid[0] == "i" and _HEX.issuperset(digits):
+        return int(digits, 16)
+    return None
+
+
+_HEX = frozenset("0123456789abcdef")
 
 
 class ActorProxy(BaseProxy, Generic[T_co]):

@@ -119,6 +119,22 @@ cell_get_actor(PyObject *op, void *closure)
 }
 
 static PyObject *
+cell_get_made(PyObject *op, void *closure)
+{
+    (void)closure;
+    PyObject *actor = ((CellObject *)op)->actor;
+    return Py_NewRef(actor == NULL ? Py_None : actor);
+}
+
+static PyObject *
+cell_get_busy(PyObject *op, void *closure)
+{
+    (void)closure;
+    PyObject *tasks = ((CellObject *)op)->tasks;
+    return PyBool_FromLong(tasks != NULL && PySet_GET_SIZE(tasks) > 0);
+}
+
+static PyObject *
 cell_get_tasks(PyObject *op, void *closure)
 {
     (void)closure;
@@ -166,8 +182,11 @@ static PyMethodDef cell_methods[] = {
 
 static PyGetSetDef cell_getset[] = {
     {"actor", cell_get_actor, NULL, "Its actor, made when asked for.", NULL},
+    {"made", cell_get_made, NULL, "Its actor, or None if it was not made.",
+     NULL},
     {"tasks", cell_get_tasks, NULL, "The set of command tasks that run.",
      NULL},
+    {"busy", cell_get_busy, NULL, "Whether there are any.", NULL},
     {"waiting", cell_get_waiting, NULL,
      "How many messages wait for others to end.", NULL},
     {"waiting_bytes", cell_get_waiting_bytes, NULL,
@@ -195,6 +214,10 @@ static PyMemberDef cell_members[] = {
      "Whether commands that are cancelled now get no answer."},
     {"inflight", T_UINT, offsetof(CellObject, inflight), READONLY,
      "How many are under way."},
+    {"born", T_LONGLONG, offsetof(CellObject, born), READONLY,
+     "Monotonic nanoseconds; 0 for the node's own."},
+    {"gone", T_BOOL, offsetof(CellObject, gone), READONLY,
+     "Whether its actor has ended."},
     COUNT(number, "The number of its actor."),
     COUNT(handled, "Commands run."),
     COUNT(failed, "Commands that raised."),

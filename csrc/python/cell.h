@@ -30,6 +30,7 @@ typedef struct {
 typedef struct CellObject {
     PyObject_HEAD MailboxObject *mailbox; /* strong */
     uint64_t number;
+    int64_t born;        /* monotonic ns; 0: the node's own */
     PyObject *actor;     /* NULL until somebody asks for it */
     PyObject *instance;  /* of a user's class, or NULL */
     PyObject *methods;   /* dict: command name -> BaseCommand, or NULL */
@@ -43,7 +44,8 @@ typedef struct CellObject {
     uint64_t failed;               /* of them, those that raised */
     uint64_t expired;      /* asks whose deadline passed before they ran */
     uint64_t dead_letters; /* tells that reached nobody */
-    char ending;           /* bool: its actor cancels its commands */
+    char ending;           /* bool: its actor cancels its commands, and a
+                            * coroutine actor begins nothing new */
     bool gone;             /* it has ended: nothing more is run */
     bool ready;            /* stands in the list of those to be resumed */
 } CellObject;
@@ -104,5 +106,14 @@ void pn_cell_drop_waiting(CellObject *cell);
 /* Let a message wait until another one has ended. 0, or -1 with an
  * exception. */
 int pn_cell_hold(CellObject *cell, const pn_mail *mail);
+
+/* Methods of Mailbox: mailbox_cells.c. */
+PyObject *pn_mailbox_add_cell(PyObject *op, PyObject *unused);
+PyObject *pn_mailbox_remove_cell(PyObject *op, PyObject *number);
+PyObject *pn_mailbox_get_cell(PyObject *op, PyObject *number);
+PyObject *pn_mailbox_list_cells(PyObject *op, PyObject *unused);
+
+/* Whether number would be an actor of this node, and there is none. */
+bool pn_mailbox_lacks(MailboxObject *self, uint64_t number);
 
 #endif

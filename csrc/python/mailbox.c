@@ -383,6 +383,8 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("cell", pn_mailbox_get_cell, METH_O,
            "cell($self, number, /)\n--\n\n"
            "The Cell of an actor of this node, or None."),
+    METHOD("cells", pn_mailbox_list_cells, METH_NOARGS,
+           "cells($self, /)\n--\n\nThe Cells of its other actors."),
     METHOD("send", pn_mailbox_send, METH_FASTCALL,
            "send($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command; the future is its reply, or None for one "
@@ -441,6 +443,8 @@ static PyMemberDef mailbox_members[] = {
      "Bytes of the segments that it lends, at most; 0: none."},
     {"segment_idle", T_DOUBLE, offsetof(MailboxObject, segment_idle), 0,
      "Seconds after which a segment that is not used is dropped."},
+    {"last_index", T_ULONGLONG, offsetof(MailboxObject, last_index), READONLY,
+     "How many other actors it has had; their numbers count up."},
     {"unbegun", T_INT, offsetof(MailboxObject, unbegun), 0,
      "How many command tasks were made and have not begun."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,

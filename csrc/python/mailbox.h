@@ -180,12 +180,6 @@ pn_way_exists(pn_way way)
     return way.peer != NULL || way.box != NULL;
 }
 
-/* --- cells: mailbox_cells.c --- */
-
-PyObject *pn_mailbox_add_cell(PyObject *op, PyObject *unused);
-PyObject *pn_mailbox_remove_cell(PyObject *op, PyObject *number);
-PyObject *pn_mailbox_get_cell(PyObject *op, PyObject *number);
-
 /* --- links: mailbox_link.c --- */
 
 /* See that there is a poller: made at the first need, so that a mailbox made
@@ -335,6 +329,11 @@ void pn_mailbox_reply_error(MailboxObject *self, uint64_t from,
  * which is to end the program's loop. */
 void pn_mailbox_failed(struct CellObject *cell, uint64_t source, uint64_t id,
                        PyObject *error);
+
+/* Tell source that its ask to cell, a coroutine actor that ends, gets no
+ * other answer: no link's end tells it. */
+void pn_mailbox_tell_end(struct CellObject *cell, uint64_t source,
+                         uint64_t id);
 
 /* Tell source that its ask to an unknown or ended actor cannot be answered. */
 void pn_mailbox_refuse(MailboxObject *self, uint64_t source,

@@ -1,5 +1,6 @@
 /* The actors of a node beside its own. */
 #include "python/cell.h"
+#include "sys/clock.h"
 
 #define INDEX_LIMIT ((uint64_t)1 << (64 - PN_NODE_BITS))
 
@@ -25,6 +26,7 @@ pn_mailbox_add_cell(PyObject *op, PyObject *unused)
         return PyErr_NoMemory();
     }
     self->last_index = index;
+    cell->born = pn_clock_now();
     return Py_NewRef((PyObject *)cell);
 }
 
@@ -40,6 +42,29 @@ pn_mailbox_remove_cell(PyObject *op, PyObject *number)
         pn_cell_end(cell);
     Py_XDECREF(cell);
     Py_RETURN_NONE;
+}
+
+bool
+pn_mailbox_lacks(MailboxObject *self, uint64_t number)
+{
+    return number != self->number && pn_node_of(number) == self->number &&
+           pn_map_get(&self->cells, number) == NULL;
+}
+
+PyObject *
+pn_mailbox_list_cells(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    MailboxObject *self = (MailboxObject *)op;
+    PyObject *list = PyList_New(0);
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while (list != NULL &&
+           (entry = pn_map_next(&self->cells, &cursor)) != NULL) {
+        if (PyList_Append(list, entry->value) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
 }
 
 PyObject *

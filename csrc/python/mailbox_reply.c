@@ -173,6 +173,13 @@ tell_port(PyObject *call, CellObject *cell, PyObject *error)
 }
 
 void
+pn_mailbox_tell_end(CellObject *cell, uint64_t source, uint64_t id)
+{
+    pn_envelope env = {.kind = PN_ASK, .target = cell->number, .id = id};
+    pn_mailbox_refuse(cell->mailbox, source, &env);
+}
+
+void
 pn_mailbox_failed(CellObject *cell, uint64_t source, uint64_t id,
                   PyObject *error)
 {
@@ -180,7 +187,10 @@ pn_mailbox_failed(CellObject *cell, uint64_t source, uint64_t id,
     PyObject *result;
     if (ends_actor(self->state, error)) {
         result = tell_port(self->port.fatal, cell, error);
+        bool told = result != NULL;
         Py_XDECREF(result); /* what it raises goes up to the loop */
+        if (told && id != 0 && cell != self->main)
+            pn_mailbox_tell_end(cell, source, id);
         return;
     }
     if (id != 0) {

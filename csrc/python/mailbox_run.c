@@ -177,6 +177,19 @@ unpack_baggage(const RequestObject *request)
     return done == NULL ? -1 : 0;
 }
 
+/* The context that was entered is a copy of the node's: for another actor
+ * there it is to tell that one. 0, or -1 with an exception. */
+static int
+be_current(CellObject *cell)
+{
+    const MailboxObject *self = cell->mailbox;
+    if (cell == self->main || cell->context != NULL)
+        return 0;
+    PyObject *token = PyContextVar_Set(self->state->current, (PyObject *)cell);
+    Py_XDECREF(token);
+    return token == NULL ? -1 : 0;
+}
+
 /* Call the command in a context of its own, in which the request is the
  * scope. */
 static PyObject *
@@ -190,7 +203,8 @@ call_in_context(RequestObject *request, const BaseCommandObject *command,
     if (PyContext_Enter(context) == 0) {
         PyObject *token =
             PyContextVar_Set(self->state->scope, (PyObject *)request);
-        if (token != NULL && unpack_baggage(request) == 0)
+        if (token != NULL && be_current(request->cell) == 0 &&
+            unpack_baggage(request) == 0)
             result = call_command(request, command, args, kwargs);
         Py_XDECREF(token);
         if (PyContext_Exit(context) < 0)
@@ -397,7 +411,7 @@ void
 pn_mailbox_run(MailboxObject *self, const pn_mail *mail)
 {
     CellObject *cell = pn_mailbox_cell(self, mail->env.target);
-    if (cell == NULL || cell->gone) {
+    if (cell == NULL || cell->gone || (cell->ending && cell != self->main)) {
         pn_mailbox_refuse(self, mail->env.source, &mail->env);
         return;
     }

@@ -292,7 +292,7 @@ static int
 find_way(MailboxObject *self, const pn_sending *call, outgoing *out)
 {
     uint64_t target = call->target;
-    if (!self->closed)
+    if (!self->closed && !pn_mailbox_lacks(self, target))
         out->way = pn_mailbox_way(self, target);
     if (out->way.peer != NULL && pn_mailbox_is_full(self, out->way)) {
         pn_mailbox_flush_peer(self, out->way.peer);
@@ -452,6 +452,11 @@ pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
     }
     if (pn_mailbox_check(self) < 0)
         return NULL;
+    if (cell->gone) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the coroutine actor that sends has ended");
+        return NULL;
+    }
     PyObject *future = NULL;
     pn_sending call = {.cell = cell, .args = args[2], .kwargs = args[3]};
     if (pn_scope_read(self->state, &call.scope) == 0 &&

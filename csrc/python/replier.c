@@ -48,6 +48,9 @@ answer(RequestObject *request, PyObject *task)
     if (error != NULL && !ended) {
         cell->failed++;
         pn_mailbox_failed(cell, request->source, request->id, error);
+    } else if (ended && !request->cancelled && request->id != 0 &&
+               cell != cell->mailbox->main) {
+        pn_mailbox_tell_end(cell, request->source, request->id);
     }
     Py_XDECREF(result);
     Py_XDECREF(error);

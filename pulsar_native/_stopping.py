@@ -1,0 +1,58 @@
+"""What the ends of actors of all kinds have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from typing import Any
+
+from ._native import Cell
+
+__all__ = [
+    "LAST_WORDS",
+    "cancel_commands",
+    "close_server",
+    "describe",
+    "describe_fully",
+    "finish_commands",
+]
+
+LAST_WORDS = 0.5  # seconds for the last bytes to leave
+
+
+def cancel_commands(cell: Cell) -> None:
+    """Cancel the commands of an actor that run as tasks; their askers hear
+    of its end instead."""
+    cell.ending = True
+    if cell.busy:
+        for task in list(cell.tasks):
+            task.cancel()
+
+
+async def finish_commands(cell: Cell, seconds: float) -> None:
+    """Let commands that run finish, for so long; then cancel them."""
+    if cell.busy:
+        await asyncio.wait(cell.tasks.copy(), timeout=seconds)
+        cancel_commands(cell)
+        if cell.busy:
+            await asyncio.wait(cell.tasks.copy(), timeout=LAST_WORDS)
+
+
+def close_server(server: Any) -> None:
+    """Close what an actor has in its ``servers``."""
+    with contextlib.suppress(Exception):
+        server.close()
+
+
+def describe(error: BaseException) -> str:
+    """One line."""
+    text = str(error)
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def describe_fully(error: BaseException) -> str:
+    """That line, and the traceback behind it."""
+    text = "".join(traceback.format_exception(error))
+    return f"{describe(error)}\n{text}"
