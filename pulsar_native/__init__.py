@@ -58,6 +58,7 @@ from .kinds import get_kind, register_kind
 from .messages import call, send, send_threadsafe, tell
 from .proxy import ActorProxy, get_proxy
 from .spawning import spawn
+from .streams import Stream, stream
 from .tracing import current_trace, propagate, trace_context
 from .utils.config import Config
 
@@ -91,6 +92,7 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "Request",
+    "Stream",
     "StreamCommand",
     "StreamMethod",
     "arbiter",
@@ -110,6 +112,7 @@ __all__ = [
     "send_threadsafe",
     "shutdown",
     "spawn",
+    "stream",
     "tell",
     "trace_context",
 ]

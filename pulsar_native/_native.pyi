@@ -1,16 +1,25 @@
 """The typed face of the C core."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Sequence,
+)
 from contextvars import Context, ContextVar
 from selectors import SelectorKey
-from typing import Any, Literal, Self, TypeAlias, final
+from types import GenericAlias
+from typing import Any, Literal, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
 
 from ._progress import Progress
 from .actor import Actor
 from .proxy import ActorProxy
+
+_T_co = TypeVar("_T_co", covariant=True)
 
 _ForkReport: TypeAlias = (
     tuple[Literal["started"], int, int, int]  # token, pid, pidfd or -1
@@ -213,6 +222,43 @@ class Replier:
     def __call__(self, task: asyncio.Task[Any], /) -> None: ...
 
 @final
+class Sink:
+    """Where the items of a stream wait to be taken."""
+
+    def cancel(self) -> bool: ...
+    def leave(self) -> None: ...
+
+@final
+class Step(Coroutine[Any, Any, _T_co]):
+    """The awaitable of one item of a stream."""
+
+    def __await__(self) -> Generator[Any, None, _T_co]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(
+        self, type: Any, value: Any = None, traceback: Any = None, /
+    ) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class Stream(AsyncIterator[_T_co]):
+    """The items of a stream, from another actor."""
+
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Step[_T_co]: ...
+    def aclose(self) -> Step[None]: ...
+    def __aenter__(self) -> Step[Self]: ...
+    def __aexit__(self, *args: object) -> Step[None]: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+
+@final
+class Source:
+    """Where the items of a stream come from."""
+
+    def put(self, item: object, /) -> bool | asyncio.Future[None]: ...
+
+@final
 class Cell:
     """One actor's end of messaging inside its Mailbox."""
 
@@ -278,6 +324,16 @@ class Cell:
         kwargs: dict[str, Any],
         /,
     ) -> asyncio.Future[None]: ...
+    def stream(
+        self,
+        target: object,
+        command: str | BaseCommand,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        window: int,
+        on_end: Callable[[], object] | None = None,
+        /,
+    ) -> Stream[Any]: ...
 
 @final
 class AskFuture(asyncio.Future[Any]):
@@ -343,6 +399,16 @@ class Mailbox:
         kwargs: dict[str, Any],
         /,
     ) -> asyncio.Future[None]: ...
+    def stream(
+        self,
+        target: object,
+        command: str | BaseCommand,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        window: int,
+        on_end: Callable[[], object] | None = None,
+        /,
+    ) -> Stream[Any]: ...
     def post(
         self,
         kind: int,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from . import _pickling, commands
+from . import _pickling, _sources, commands
 from ._builtins import table
 from ._native import current, dump_down, load_down
 from ._progress import KIND_PROGRESS, Progress, Watching
@@ -66,6 +66,7 @@ class Port:
         self.dumps = _pickling.dumps
         self.loads = _pickling.loads
         self.dump_error = _pickling.dumps_exception
+        self.drive = _sources.drive
         self.table = table
         self.names: dict[str, int] = {}
         self.watching = Watching()

@@ -1,5 +1,7 @@
 #include "python/cell.h"
 
+#include "python/stream.h"
+
 #include <stddef.h>
 #include <structmember.h>
 
@@ -112,6 +114,12 @@ cell_tell(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
+cell_stream(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    return pn_cell_stream((CellObject *)op, args, nargs);
+}
+
+static PyObject *
 cell_get_actor(PyObject *op, void *closure)
 {
     (void)closure;
@@ -172,6 +180,10 @@ static PyMethodDef cell_methods[] = {
     {"tell", (PyCFunction)(void (*)(void))cell_tell, METH_FASTCALL,
      PyDoc_STR("tell($self, target, command, args, kwargs, /)\n--\n\n"
                "Send a command without a reply; the future is None.")},
+    {"stream", (PyCFunction)(void (*)(void))cell_stream, METH_FASTCALL,
+     PyDoc_STR("stream($self, target, command, args, kwargs, window, "
+               "on_end=None, /)\n--\n\n"
+               "Ask for a Stream; on_end() is called when it has ended.")},
     {"limit", (PyCFunction)(void (*)(void))pn_cell_limit,
      METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("limit($self, *, max_inflight=..., messages=..., bytes=..., "

@@ -82,3 +82,19 @@ pn_letter_may_share(PyObject *value)
 {
     return may_share(value, SHARED_DEPTH);
 }
+
+size_t
+pn_letter_weigh(PyObject *value)
+{
+    if (PyBytes_CheckExact(value))
+        return (size_t)PyBytes_GET_SIZE(value);
+    if (PyUnicode_CheckExact(value))
+        return (size_t)PyUnicode_GET_LENGTH(value) *
+               (size_t)PyUnicode_KIND(value);
+    if (!PyTuple_CheckExact(value))
+        return sizeof(PyObject *);
+    size_t size = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); i++)
+        size += pn_letter_weigh(PyTuple_GET_ITEM(value, i));
+    return size;
+}

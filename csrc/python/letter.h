@@ -40,4 +40,7 @@ pn_letter *pn_letter_of_entry(pn_waiting_entry *entry);
  * type, or a tuple of them. */
 bool pn_letter_may_share(PyObject *value);
 
+/* About how many bytes such a value takes. */
+size_t pn_letter_weigh(PyObject *value);
+
 #endif

@@ -7,6 +7,7 @@
 #include "python/mailbox_direct.h"
 #include "python/mailbox_payload.h"
 #include "python/mailbox_type.h"
+#include "python/stream.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -14,10 +15,10 @@
 
 /* Attributes of the port object, in the order of pn_port. */
 static const char *const port_names[] = {
-    "dumps",   "loads",    "dump_error", "load_error", "start_task",
-    "defer",   "control",  "lost",       "fatal",      "failed",
-    "resolve", "explain",  "define",     "introduce",  "proxy",
-    "actor",   "progress", "table",      "names",
+    "dumps",  "loads",   "dump_error", "load_error", "start_task",
+    "defer",  "drive",   "control",    "lost",       "fatal",
+    "failed", "resolve", "explain",    "define",     "introduce",
+    "proxy",  "actor",   "progress",   "table",      "names",
 };
 
 #define PORT_SIZE (sizeof port_names / sizeof *port_names)
@@ -392,6 +393,10 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("tell", pn_mailbox_tell, METH_FASTCALL,
            "tell($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command without a reply; the future is None."),
+    METHOD("stream", pn_mailbox_stream, METH_FASTCALL,
+           "stream($self, target, command, args, kwargs, window, "
+           "on_end=None, /)\n--\n\n"
+           "Ask for a Stream; on_end() is called when it has ended."),
     METHOD("post", pn_mailbox_post, METH_VARARGS | METH_KEYWORDS,
            "post($self, kind, target, payload, *, source=..., id=0)\n--\n\n"
            "Send a message of any kind; False if there is no way."),

@@ -78,6 +78,7 @@ typedef struct {
     PyObject *load_error; /* (source, condition, bytes) -> exception */
     PyObject *start_task; /* (awaitable, context) -> Task */
     PyObject *defer;      /* (function, request, args, kwargs) -> awaitable */
+    PyObject *drive;      /* (source, iterator or awaitable) -> coroutine */
     PyObject *control;    /* (kind, source, id, bytes) -> None */
     PyObject *lost;       /* (number, status, text) -> None */
     PyObject *fatal;      /* (cell, exception) -> None; may raise it */
@@ -367,7 +368,8 @@ bool pn_mailbox_was_recalled(MailboxObject *self, uint64_t source,
 void pn_mailbox_send_cancel(MailboxObject *self, uint64_t target,
                             uint64_t source, uint64_t id);
 
-/* The future of an ask was cancelled. */
+/* Nobody waits for this ask any more: its target hears so. Nothing happens on
+ * another thread. */
 void pn_mailbox_cancel_ask(MailboxObject *self, uint64_t id);
 
 /* --- sending: mailbox_send.c --- */
@@ -377,6 +379,10 @@ int pn_mailbox_check(MailboxObject *self);
 
 /* Fill in a hello of ours. */
 void pn_mailbox_hello(pn_hello *out);
+
+/* A future of the mailbox's loop that pn_mailbox_resolve resolves. New
+ * reference or NULL. */
+PyObject *pn_mailbox_new_future(MailboxObject *self);
 
 /* Resolve a future that waited here: pn_future_resolve, whose failure is
  * reported. */

@@ -4,6 +4,7 @@
 #include "python/future.h"
 #include "python/mailbox_direct.h"
 #include "python/request.h"
+#include "python/sink.h"
 #include "sys/clock.h"
 
 #include <errno.h>
@@ -127,6 +128,8 @@ expire_ask(MailboxObject *self, uint64_t id)
     PyObject *future = give_up(self, id);
     if (future == NULL)
         return;
+    if (pn_sink_check(self->state, future))
+        pn_sink_empty((SinkObject *)future);
     PyObject *error = pn_mailbox_load_error(self, target, "deadline", "", 0);
     if (error == NULL)
         error = pn_take_exception();

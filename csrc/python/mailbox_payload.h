@@ -28,6 +28,12 @@ int pn_mailbox_put_parcel(MailboxObject *self, pn_way way, pn_envelope *env,
                           pn_extension *ext, pn_parcel *parcel,
                           PyObject *known);
 
+/* Put a value on its way, with what env says: by reference to who is near, if
+ * it is immutable; else pickled. *size is what it counts for a stream's
+ * window. 0, or -1 with an exception. */
+int pn_mailbox_put_value(MailboxObject *self, pn_envelope *env,
+                         PyObject *value, size_t *size);
+
 /* The value of a message. New reference or NULL. */
 PyObject *pn_mailbox_load(MailboxObject *self, const pn_mail *mail);
 

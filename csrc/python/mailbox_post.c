@@ -2,6 +2,7 @@
 #include "python/future.h"
 #include "python/mailbox.h"
 #include "python/payload.h"
+#include "python/source.h"
 
 PyObject *
 pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -75,5 +76,7 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
         Py_DECREF(future);
         count++;
     }
+    if (!all)
+        pn_source_orphan(self, pn_node_of(target));
     return PyLong_FromSsize_t(count);
 }

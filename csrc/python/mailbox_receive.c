@@ -4,6 +4,8 @@
 #include "python/future.h"
 #include "python/mailbox_direct.h"
 #include "python/mailbox_payload.h"
+#include "python/sink.h"
+#include "python/source.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -105,6 +107,27 @@ receive_bound(MailboxObject *self, const pn_envelope *env)
         pn_pending_bind(&self->pending, env->id, env->source);
 }
 
+/* An item of a stream. What cannot be unpickled ends it. */
+static void
+receive_item(MailboxObject *self, const pn_mail *mail)
+{
+    SinkObject *sink = pn_sink_find(self, mail->env.id);
+    if (sink == NULL)
+        return; /* it was left, and its source hears so */
+    Py_INCREF(sink);
+    size_t size =
+        mail->value != NULL ? pn_letter_weigh(mail->value) : mail->size;
+    PyObject *value = pn_mailbox_load(self, mail);
+    if (value != NULL) {
+        pn_sink_put(sink, mail->env.source, value, size);
+    } else {
+        value = tamed(self, mail->env.source, pn_take_exception());
+        pn_sink_break(sink, value);
+    }
+    Py_XDECREF(value);
+    Py_DECREF(sink);
+}
+
 static void
 receive_mail(MailboxObject *self, const pn_mail *mail)
 {
@@ -121,6 +144,12 @@ receive_mail(MailboxObject *self, const pn_mail *mail)
         break;
     case PN_BOUND:
         receive_bound(self, &mail->env);
+        break;
+    case PN_ITEM:
+        receive_item(self, mail);
+        break;
+    case PN_GRANT:
+        pn_source_grant(self, mail);
         break;
     case PN_CANCEL:
         pn_mailbox_recall(self, mail->env.target, mail->env.source,
@@ -139,7 +168,9 @@ refuse_size(MailboxObject *self, const pn_envelope *env, uint64_t size)
     char text[64]; /* PyBytes_FromFormat has no 64-bit numbers on 3.11 */
     (void)snprintf(text, sizeof text, "%llu bytes, limit %zu",
                    (unsigned long long)size, self->limits.message_bytes);
-    if (env->kind == PN_REPLY || env->kind == PN_ERROR)
+    if (env->kind == PN_ITEM)
+        pn_mailbox_send_cancel(self, env->source, env->target, env->id);
+    if (env->kind == PN_REPLY || env->kind == PN_ERROR || env->kind == PN_ITEM)
         fail_ask(self, env, "too-big", text, strlen(text));
     if (env->kind != PN_ASK)
         return;

@@ -41,31 +41,51 @@ pn_mailbox_reply_error(MailboxObject *self, uint64_t from, uint64_t source,
 
 /* --- results --- */
 
-/* An immutable result goes by reference to who is near. Whether it did. */
+/* Whether a value may go by reference: an immutable one to who is near. */
 static bool
-put_shared(MailboxObject *self, const pn_envelope *env, PyObject *result)
+is_shared(pn_way way, const pn_envelope *env, PyObject *value)
 {
-    if (self->closed || !pn_letter_may_share(result))
-        return false;
-    pn_way way = pn_mailbox_way(self, env->target);
-    if (way.box == NULL || way.box->node != pn_node_of(env->target))
-        return false;
-    if (pn_mailbox_put_near(self, way.box, env, (pn_ref){0}, result, NULL) < 0)
-        pn_mailbox_report(self);
-    return true;
+    return way.box != NULL && way.box->node == pn_node_of(env->target) &&
+           pn_letter_may_share(value);
 }
 
-static void
-put_result(MailboxObject *self, pn_envelope *env, pn_parcel *parcel)
+static int
+dump(MailboxObject *self, PyObject *value, pn_parcel *out)
 {
-    pn_way way = {0};
+    if (pn_parcel_dump(self->state, self->port.dumps, value, out) < 0)
+        return -1;
+    if (out->size <= self->limits.message_bytes)
+        return 0;
+    PyErr_Format(self->state->too_big,
+                 "result takes %zu bytes, over the limit of %zu", out->size,
+                 self->limits.message_bytes);
+    pn_parcel_drop(out);
+    return -1;
+}
+
+int
+pn_mailbox_put_value(MailboxObject *self, pn_envelope *env, PyObject *value,
+                     size_t *size)
+{
+    pn_parcel parcel;
     pn_extension ext = {0};
+    pn_way way = {0};
     if (!self->closed)
         way = pn_mailbox_way(self, env->target);
-    if (!pn_way_exists(way))
-        pn_parcel_drop(parcel); /* the asker has gone */
-    else if (pn_mailbox_put_parcel(self, way, env, &ext, parcel, NULL) < 0)
-        pn_mailbox_report(self);
+    if (is_shared(way, env, value)) {
+        *size = pn_letter_weigh(value);
+        return pn_mailbox_put_near(self, way.box, env, (pn_ref){0}, value,
+                                   NULL);
+    }
+    if (dump(self, value, &parcel) < 0)
+        return -1;
+    *size = parcel.size;
+    if (!self->closed) /* dumping may have run anybody's code */
+        way = pn_mailbox_way(self, env->target);
+    if (!self->closed && pn_way_exists(way))
+        return pn_mailbox_put_parcel(self, way, env, &ext, &parcel, NULL);
+    pn_parcel_drop(&parcel); /* the asker has gone */
+    return 0;
 }
 
 /* What happened cannot be told: report why, and let nobody wait for it. */
@@ -97,33 +117,17 @@ void
 pn_mailbox_reply(CellObject *cell, uint64_t source, uint64_t id,
                  PyObject *result)
 {
-    MailboxObject *self = cell->mailbox;
     pn_envelope env = {
         .kind = PN_REPLY,
         .source = cell->number,
         .target = source,
         .id = id,
     };
-    pn_parcel parcel;
-    if (put_shared(self, &env, result))
+    size_t size;
+    if (pn_mailbox_put_value(cell->mailbox, &env, result, &size) == 0)
         return;
-    if (pn_parcel_dump(self->state, self->port.dumps, result, &parcel) < 0) {
-        PyObject *error = pn_take_exception();
-        pn_mailbox_failed(cell, source, id, error);
-        Py_XDECREF(error);
-        return;
-    }
-    if (parcel.size <= self->limits.message_bytes) {
-        put_result(self, &env, &parcel);
-        return;
-    }
-    PyErr_Format(self->state->too_big,
-                 "result takes %zu bytes, over the limit of %zu", parcel.size,
-                 self->limits.message_bytes);
-    pn_parcel_drop(&parcel);
     PyObject *error = pn_take_exception();
-    if (error != NULL)
-        reply_exception(self, cell->number, source, id, error);
+    pn_mailbox_failed(cell, source, id, error);
     Py_XDECREF(error);
 }
 

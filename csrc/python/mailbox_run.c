@@ -4,7 +4,7 @@
 #include "python/future.h"
 #include "python/mailbox_payload.h"
 #include "python/replier.h"
-#include "python/request.h"
+#include "python/source.h"
 #include "sys/clock.h"
 
 /* A command that took this long is slow: what was answered before it leaves
@@ -229,6 +229,37 @@ start_task(RequestObject *request, const pn_envelope *env, PyObject *awaitable,
     Py_XDECREF(task);
 }
 
+/* The command was asked for a stream: a task takes item by item from what it
+ * gave, or from what that, awaited, gives. */
+static void
+start_stream(RequestObject *request, const pn_mail *mail, PyObject *items,
+             PyObject *context)
+{
+    PyObject *coroutine = NULL;
+    PyObject *source = pn_source_new(request, mail->ext.window);
+    PyObject *drive = Py_NewRef(request->cell->mailbox->port.drive);
+    if (source != NULL)
+        coroutine = PyObject_CallFunctionObjArgs(drive, source, items, NULL);
+    Py_DECREF(drive);
+    Py_XDECREF(source);
+    if (coroutine == NULL)
+        fail_run(request->cell, &mail->env);
+    else
+        start_task(request, &mail->env, coroutine, context);
+    Py_XDECREF(coroutine);
+}
+
+/* The command gives a stream, which nobody has asked for. */
+static void
+refuse_stream(CellObject *cell, const pn_envelope *env, PyObject *command)
+{
+    PyErr_Format(cell->mailbox->state->command_error,
+                 "the command %S gives a stream: ask for it by "
+                 "pulsar_native.stream",
+                 ((BaseCommandObject *)command)->name);
+    fail_run(cell, env);
+}
+
 /* The loop may call us in the context of whoever sends, so that is not what a
  * command sees: it gets a copy of the actor's own. */
 static PyObject *
@@ -256,6 +287,10 @@ run_command(CellObject *cell, const pn_mail *mail, PyObject *op)
     note_duration(self, op, result == NULL ? 0 : pn_clock_now() - start);
     if (result == NULL)
         fail_run(cell, &mail->env);
+    else if (mail->ext.window > 0 && request->id != 0)
+        start_stream(request, mail, result, context);
+    else if (pn_source_fits(result))
+        refuse_stream(cell, &mail->env, op);
     else if (is_awaitable(result))
         start_task(request, &mail->env, result, context);
     else if (mail->env.kind == PN_ASK)

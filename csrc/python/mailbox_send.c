@@ -6,6 +6,7 @@
 #include "python/future.h"
 #include "python/mailbox_payload.h"
 #include "python/sending.h"
+#include "python/sink.h"
 #include "sys/clock.h"
 
 int
@@ -40,6 +41,10 @@ void
 pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
                    PyObject *value)
 {
+    if (pn_sink_check(self->state, future)) {
+        pn_sink_end((SinkObject *)future, failed ? value : NULL);
+        return;
+    }
     int woken = pn_askfuture_settle(future, failed, value);
     if (woken > 0 && self->busy)
         pn_askfutures_add(&self->woken, future);
@@ -49,8 +54,8 @@ pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
         pn_mailbox_report(self);
 }
 
-static PyObject *
-new_future(MailboxObject *self)
+PyObject *
+pn_mailbox_new_future(MailboxObject *self)
 {
     if (self->loop == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the mailbox has no loop yet");
@@ -59,14 +64,17 @@ new_future(MailboxObject *self)
     return pn_askfuture_new(self->state, self->of_loop);
 }
 
-/* Turn the exception that is set into the future's own. */
-static PyObject *
-failed_future(MailboxObject *self, PyObject *future)
+/* Turn the exception that is set into the future's own. 0; -1 if it is for the
+ * caller now: a Ctrl-C, say. */
+static int
+failed_call(MailboxObject *self, PyObject *future)
 {
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return -1;
     PyObject *error = pn_take_exception();
     pn_mailbox_resolve(self, future, true, error);
     Py_XDECREF(error);
-    return future;
+    return 0;
 }
 
 /* --- a message to send --- */
@@ -235,9 +243,10 @@ inherit(uint8_t kind, const pn_sending *call, outgoing *out)
     int64_t ask_timeout = call->cell->limits->ask_timeout;
     pn_extension *ext = &out->ext;
     ext->deadline = call->scope.deadline;
-    if (kind == PN_ASK && ask_timeout != 0 && ext->deadline == 0 &&
-        !call->scope.chosen)
+    if (kind == PN_ASK && ask_timeout != 0 && call->window == 0 &&
+        ext->deadline == 0 && !call->scope.chosen)
         ext->deadline = pn_clock_now() + ask_timeout;
+    ext->window = call->window;
     if (call->baggage != NULL) {
         ext->baggage = (const uint8_t *)PyBytes_AS_STRING(call->baggage);
         ext->baggage_size = (size_t)PyBytes_GET_SIZE(call->baggage);
@@ -375,7 +384,10 @@ put_ask(MailboxObject *self, const pn_sending *call, PyObject *future)
     Py_INCREF(future); /* the table's */
     uint64_t id = out.env.id;
     int64_t deadline = out.ext.deadline;
-    pn_askfuture_bind(future, self, id);
+    if (pn_sink_check(self->state, future))
+        ((SinkObject *)future)->id = id;
+    else
+        pn_askfuture_bind(future, self, id);
     if (put_prepared(self, call, &out) == 0 &&
         (deadline == 0 || pn_mailbox_set_deadline(self, id, deadline) == 0))
         return 0;
@@ -399,79 +411,41 @@ put_tell(MailboxObject *self, const pn_sending *call)
 static PyObject *
 send_call(MailboxObject *self, const pn_sending *call, bool ask)
 {
-    PyObject *future = new_future(self);
+    PyObject *future = pn_mailbox_new_future(self);
     if (future == NULL)
         return NULL;
     int err = ask ? put_ask(self, call, future) : put_tell(self, call);
-    if (err < 0 && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        Py_DECREF(future); /* a Ctrl-C, say: it is for the caller now */
-        return NULL;
-    }
-    if (err < 0)
-        return failed_future(self, future);
-    if (!ask)
+    if (err < 0 && failed_call(self, future) < 0)
+        Py_CLEAR(future);
+    else if (err == 0 && !ask)
         pn_mailbox_resolve(self, future, false, Py_None);
     return future;
 }
 
-/* --- methods --- */
-
-/* What of the caller's context travels along. 0, or -1 with an exception. */
-static int
-pack_baggage(pn_state *state, pn_sending *call)
+int
+pn_mailbox_ask(MailboxObject *self, const pn_sending *call, PyObject *waiter)
 {
-    if (state->dump_baggage == NULL)
-        return 0;
-    PyObject *dump = Py_NewRef(state->dump_baggage);
-    PyObject *bytes = PyObject_CallNoArgs(dump);
-    Py_DECREF(dump);
-    if (bytes == NULL)
-        return -1;
-    if (PyBytes_CheckExact(bytes) &&
-        PyBytes_GET_SIZE(bytes) <= PN_BAGGAGE_LIMIT) {
-        call->baggage = bytes;
-        return 0;
-    }
-    if (bytes != Py_None)
-        PyErr_Format(PyExc_ValueError,
-                     "context variables and trace take more than %d bytes",
-                     PN_BAGGAGE_LIMIT);
-    Py_DECREF(bytes);
-    return PyErr_Occurred() ? -1 : 0;
+    return put_ask(self, call, waiter) < 0 ? failed_call(self, waiter) : 0;
 }
+
+/* --- methods --- */
 
 PyObject *
 pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
             bool tell)
 {
-    MailboxObject *self = cell->mailbox;
-    if (nargs != 4 || !PyTuple_Check(args[2]) || !PyDict_Check(args[3])) {
+    pn_sending call;
+    if (nargs != 4) {
         PyErr_SetString(PyExc_TypeError,
                         "takes (target, command, args: tuple, kwargs: dict)");
         return NULL;
     }
-    if (pn_mailbox_check(self) < 0)
+    if (pn_sending_begin(&call, cell, args) < 0)
         return NULL;
-    if (cell->gone) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "the coroutine actor that sends has ended");
-        return NULL;
-    }
-    PyObject *future = NULL;
-    pn_sending call = {.cell = cell, .args = args[2], .kwargs = args[3]};
-    if (pn_scope_read(self->state, &call.scope) == 0 &&
-        pack_baggage(self->state, &call) == 0 &&
-        pn_sending_resolve(self, args[0], &call) == 0 &&
-        pn_sending_look_up(self, args[1], &call) == 0) {
-        bool ask = !tell && (call.known == NULL ||
-                             ((BaseCommandObject *)call.known)->ack);
-        future = send_call(self, &call, ask);
-    }
-    Py_XDECREF(call.scope.held);
-    Py_XDECREF(call.baggage);
-    Py_XDECREF(call.name);
-    Py_XDECREF(call.command);
-    Py_XDECREF(call.known);
+    bool ask = !tell &&
+               (call.known == NULL || ((BaseCommandObject *)call.known)->ack);
+    PyObject *future = send_call(cell->mailbox, &call, ask);
+    pn_sending_end(&call);
     return future;
 }
 

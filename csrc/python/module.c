@@ -15,8 +15,11 @@
 #include "python/replier.h"
 #include "python/request.h"
 #include "python/scope.h"
+#include "python/sink.h"
+#include "python/source.h"
 #include "python/spinner.h"
 #include "python/state.h"
+#include "python/stream.h"
 #include "python/websocket.h"
 
 #include <stddef.h>
@@ -36,6 +39,7 @@ typedef struct {
 static const borrowed_name borrowed[] = {
     FROM(error, "pulsar_native.exceptions", "PulsarException"),
     FROM(too_big, "pulsar_native.exceptions", "MessageTooBig"),
+    FROM(command_error, "pulsar_native.exceptions", "CommandError"),
     FROM(protocol_error, "pulsar_native.exceptions", "ProtocolError"),
     FROM(cancelled_error, "asyncio", "CancelledError"),
     FROM(get_running_loop, "asyncio", "get_running_loop"),
@@ -49,11 +53,17 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver, pn_add_forkchannel, pn_add_command, pn_add_proxy,
-    pn_add_cell,       pn_add_request,     pn_add_scope,   pn_add_replier,
-    pn_add_mailbox,    pn_add_spinner,     pn_add_frame,   pn_add_frameparser,
-    pn_add_websocket,  pn_add_down,        pn_add_plain,   pn_add_memory,
-    pn_add_parcel,     pn_add_askfuture,   NULL,
+    pn_add_forkserver, pn_add_forkchannel,
+    pn_add_command,    pn_add_proxy,
+    pn_add_cell,       pn_add_request,
+    pn_add_scope,      pn_add_replier,
+    pn_add_mailbox,    pn_add_spinner,
+    pn_add_frame,      pn_add_frameparser,
+    pn_add_websocket,  pn_add_down,
+    pn_add_plain,      pn_add_memory,
+    pn_add_parcel,     pn_add_askfuture,
+    pn_add_sink,       pn_add_source,
+    pn_add_stream,     NULL,
 };
 
 /* Names of methods that are called often. */

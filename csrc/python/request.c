@@ -124,6 +124,8 @@ static void
 leave(RequestObject *self)
 {
     MailboxObject *mailbox = self->cell->mailbox;
+    if (mailbox == NULL)
+        return; /* all of it is being collected */
     uint64_t key = pn_request_key(self->source, self->id);
     RequestObject *first = pn_map_get(&mailbox->running, key);
     if (first == self && self->next == NULL) {

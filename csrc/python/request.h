@@ -18,6 +18,7 @@ typedef struct RequestObject {
     size_t chain_count;          /* actors that wait for this request to end */
     struct RequestObject *ended; /* in a list of pn_cell_end */
     struct RequestObject *next;  /* in the mailbox's `running`, of one key */
+    struct SourceObject *stream; /* that answers it, borrowed; or NULL */
     bool running;                /* stands in that table */
     char cancelled;              /* bool: nobody wants its answer any more */
 } RequestObject;

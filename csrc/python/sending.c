@@ -6,8 +6,8 @@
 
 /* The number of a target, and for a name that is not known here 0 and that
  * name: call->name is a new reference, or NULL. */
-int
-pn_sending_resolve(MailboxObject *self, PyObject *target, pn_sending *call)
+static int
+resolve(MailboxObject *self, PyObject *target, pn_sending *call)
 {
     PyTypeObject *proxy_type = (PyTypeObject *)self->state->proxy_type;
     if (PyObject_TypeCheck(target, proxy_type) &&
@@ -31,8 +31,8 @@ pn_sending_resolve(MailboxObject *self, PyObject *target, pn_sending *call)
 }
 
 /* The command: its object in the table, if it is known here, and its name. */
-int
-pn_sending_look_up(MailboxObject *self, PyObject *command, pn_sending *call)
+static int
+look_up(MailboxObject *self, PyObject *command, pn_sending *call)
 {
     PyTypeObject *type = (PyTypeObject *)self->state->command_type;
     if (PyObject_TypeCheck(command, type)) {
@@ -62,4 +62,63 @@ pn_sending_look_up(MailboxObject *self, PyObject *command, pn_sending *call)
     call->known = PyDict_GetItemWithError(self->port.table, call->command);
     Py_XINCREF(call->known);
     return PyErr_Occurred() ? -1 : 0;
+}
+
+/* What of the caller's context travels along. 0, or -1 with an exception. */
+static int
+pack_baggage(pn_state *state, pn_sending *call)
+{
+    if (state->dump_baggage == NULL)
+        return 0;
+    PyObject *dump = Py_NewRef(state->dump_baggage);
+    PyObject *bytes = PyObject_CallNoArgs(dump);
+    Py_DECREF(dump);
+    if (bytes == NULL)
+        return -1;
+    if (PyBytes_CheckExact(bytes) &&
+        PyBytes_GET_SIZE(bytes) <= PN_BAGGAGE_LIMIT) {
+        call->baggage = bytes;
+        return 0;
+    }
+    if (bytes != Py_None)
+        PyErr_Format(PyExc_ValueError,
+                     "context variables and trace take more than %d bytes",
+                     PN_BAGGAGE_LIMIT);
+    Py_DECREF(bytes);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+int
+pn_sending_begin(pn_sending *call, CellObject *cell, PyObject *const *args)
+{
+    MailboxObject *self = cell->mailbox;
+    *call = (pn_sending){.cell = cell, .args = args[2], .kwargs = args[3]};
+    if (!PyTuple_Check(args[2]) || !PyDict_Check(args[3])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "arguments are a tuple and a dict of keywords");
+        return -1;
+    }
+    if (pn_mailbox_check(self) < 0)
+        return -1;
+    if (cell->gone) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the coroutine actor that sends has ended");
+        return -1;
+    }
+    if (pn_scope_read(self->state, &call->scope) == 0 &&
+        pack_baggage(self->state, call) == 0 &&
+        resolve(self, args[0], call) == 0 && look_up(self, args[1], call) == 0)
+        return 0;
+    pn_sending_end(call);
+    return -1;
+}
+
+void
+pn_sending_end(pn_sending *call)
+{
+    Py_CLEAR(call->scope.held);
+    Py_CLEAR(call->baggage);
+    Py_CLEAR(call->name);
+    Py_CLEAR(call->command);
+    Py_CLEAR(call->known);
 }

@@ -14,17 +14,20 @@ typedef struct {
     PyObject *args;
     PyObject *kwargs;
     PyObject *baggage; /* bytes that travel along, or NULL */
+    uint64_t window;   /* of a stream; 0: a reply is asked for */
     pn_scope scope;
 } pn_sending;
 
-/* The number of a target, and for a name that is not known here 0 and that
- * name: call->name is a new reference, or NULL. 0, or -1 with an exception. */
-int pn_sending_resolve(MailboxObject *self, PyObject *target,
-                       pn_sending *call);
+/* Find out all about a call: args are (target, command, args, kwargs). 0, or
+ * -1 with an exception and nothing to end. */
+int pn_sending_begin(pn_sending *call, CellObject *cell,
+                     PyObject *const *args);
+void pn_sending_end(pn_sending *call);
 
-/* The command: its object in the table, if it is known here, and its name, new
- * references. 0, or -1 with an exception. */
-int pn_sending_look_up(MailboxObject *self, PyObject *command,
-                       pn_sending *call);
+/* Send it as an ask for which waiter, a future or a sink, stands in the
+ * pending table; what cannot be sent is its failure. 0, or -1 with an
+ * exception that is the caller's. mailbox_send.c has it. */
+int pn_mailbox_ask(MailboxObject *self, const pn_sending *call,
+                   PyObject *waiter);
 
 #endif

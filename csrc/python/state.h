@@ -13,6 +13,7 @@
 typedef struct {
     PyObject *too_big;          /* exceptions module: MessageTooBig */
     PyObject *error;            /* exceptions module: PulsarException */
+    PyObject *command_error;    /* exceptions module: CommandError */
     PyObject *protocol_error;   /* exceptions module: ProtocolError */
     PyObject *forkchannel_type; /* type ForkChannel */
     PyObject *cancelled_error;  /* asyncio.CancelledError */
@@ -46,6 +47,10 @@ typedef struct {
     PyObject *request_type;     /* type Request */
     PyObject *scope_type;       /* type Scope */
     PyObject *replier_type;     /* type Replier */
+    PyObject *sink_type;        /* type Sink */
+    PyObject *source_type;      /* type Source */
+    PyObject *step_type;        /* type Step */
+    PyObject *stream_type;      /* type Stream */
     PyObject *memory_type;      /* type Memory */
     PyObject *askfuture_type;   /* type AskFuture */
     PyObject *spinner_type;     /* type Spinner */

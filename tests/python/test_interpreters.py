@@ -73,8 +73,8 @@ class Port:
     def control(self, *told):
         self.told.append(told)
 
-    start_task = defer = lost = fatal = failed = explain = define = control
-    introduce = proxy = actor = progress = control
+    start_task = defer = drive = lost = fatal = failed = explain = control
+    define = introduce = proxy = actor = progress = control
 
     def future(self, *, loop):
         return loop.create_future()

@@ -133,6 +133,9 @@ class Port:
             context=context,
         )
 
+    async def drive(self, source: Any, items: Any) -> None:
+        items.close()
+
     async def defer(
         self, function: Any, request: Any, args: Any, kwargs: Any
     ) -> Any:

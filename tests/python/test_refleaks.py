@@ -7,6 +7,7 @@ The long runs: ``pytest -m soak tests/python/test_refleaks.py``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import os
@@ -23,6 +24,7 @@ from typing import Any
 
 import actors_commands as commands
 import pytest
+import stream_commands  # noqa: F401  registers its commands
 from actors_help import (
     SANITIZED,
     ask,
@@ -34,7 +36,7 @@ from actors_help import (
     until,
 )
 from memory_probe import object_count, start_tracing, traced
-from wire_help import TELL, Port, RawLink, envelope, frame
+from wire_help import ASK, TELL, Port, RawLink, envelope, frame, window
 
 import pulsar_native as pn
 from pulsar_native import _forkserver, _native, _pickling
@@ -70,8 +72,15 @@ class Endless:
         yield
 
 
+TOLD = envelope(TELL, pickle.dumps(()), source=1, target=2, command=b"keep")
+
+
 def served(
-    count: int, function: Callable[..., Any], tasks: list[Task]
+    count: int,
+    function: Callable[..., Any],
+    tasks: list[Task],
+    body: bytes = TOLD,
+    drive: Any = None,
 ) -> _native.Mailbox:
     """A mailbox that has run *function* so many times, as a tell."""
 
@@ -82,14 +91,12 @@ def served(
     port = Port(pickle.loads)
     port.start_task = start_task  # type: ignore[attr-defined]
     port.proxy = lambda number: SimpleNamespace()  # type: ignore[attr-defined]
+    port.drive = drive  # type: ignore[attr-defined]
     made = _native.BaseCommand()
     made.name, made.ack, made.serial = "keep", True, 0
     made.function = function
     port.table["keep"] = made
     with RawLink(port) as link:
-        body = envelope(
-            TELL, pickle.dumps(()), source=1, target=2, command=b"keep"
-        )
         link.write(frame(body) * count)
         assert not link.lost
     return link.mailbox
@@ -116,6 +123,43 @@ def repliers(count: int) -> list[Any]:
     for task in tasks:
         mailbox.tasks.discard(task)  # type: ignore[arg-type]
     return found
+
+
+def sources(count: int) -> list[Any]:
+    tasks: list[Task] = []
+    found: list[Any] = []
+
+    def drive(source: Any, items: Any) -> Any:
+        found.append(source)
+        return items
+
+    body = envelope(
+        ASK,
+        pickle.dumps(()),
+        source=1,
+        target=2,
+        id=1,
+        command=b"keep",
+        extension=window(5),
+    )
+    served(count, lambda request: iter(()), tasks, body, drive)
+    return found
+
+
+def streams(count: int) -> list[Any]:
+    port = Port(pickle.loads)
+    port.resolve = lambda target: (target, None)  # type: ignore[attr-defined]
+    mailbox = _native.Mailbox(1, None, port)
+    return [mailbox.stream(1, "any", (), {}, 1) for _ in range(count)]
+
+
+def sinks(count: int) -> list[Any]:
+    return [
+        sink
+        for stream in streams(count)
+        for sink in gc.get_referents(stream)
+        if isinstance(sink, _native.Sink)
+    ]
 
 
 def frames(count: int) -> list[Any]:
@@ -172,8 +216,12 @@ RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "Memory": memories,
     "Replier": repliers,
     "Request": requests,
+    "Sink": sinks,
+    "Source": sources,
     "Scope": lambda n: [_native.Scope(1) for _ in range(n)],
     "Spinner": spinners,
+    "Step": lambda n: [stream.__anext__() for stream in streams(n)],
+    "Stream": streams,
 }
 
 
@@ -239,6 +287,13 @@ def test_failing_constructors_give_back_their_type() -> None:
 
 class Held:
     """What a cycle leads through; it has weak references."""
+
+
+class HeldCall:
+    """What is called, and has weak references."""
+
+    def __call__(self) -> None:
+        pass
 
 
 class HeldText(str):
@@ -365,6 +420,31 @@ def replier_cycle() -> Any:
     return tasks.pop()
 
 
+def source_cycle() -> Any:
+    held = Held()
+    held.one = sources(1).pop()  # type: ignore[attr-defined]
+    (request,) = (
+        one
+        for one in gc.get_referents(held.one)  # type: ignore[attr-defined]
+        if isinstance(one, _native.Request)
+    )
+    request.caller.held = held  # type: ignore[attr-defined]
+    return held
+
+
+def stream_cycle(cls: type) -> Any:
+    port = Port(pickle.loads)
+    port.resolve = lambda target: (target, None)  # type: ignore[attr-defined]
+    mailbox = _native.Mailbox(1, None, port)
+    held = HeldCall()
+    stream = mailbox.stream(1, "any", (), {}, 1, held)
+    candidates = [stream, stream.__anext__(), *gc.get_referents(stream)]
+    (held.one,) = (  # type: ignore[attr-defined]
+        one for one in candidates if type(one) is cls
+    )
+    return held
+
+
 CYCLES: dict[str, list[Callable[[], Any]]] = {
     "AskFuture": [ask_future_cycle],
     "BaseCommand": [command_cycle],
@@ -375,7 +455,11 @@ CYCLES: dict[str, list[Callable[[], Any]]] = {
     "Replier": [replier_cycle],
     "Request": [request_cycle],
     "Scope": [scope_cycle],
+    "Sink": [lambda: stream_cycle(_native.Sink)],
+    "Source": [source_cycle],
     "Spinner": [spinner_cycle],
+    "Step": [lambda: stream_cycle(_native.Step)],
+    "Stream": [lambda: stream_cycle(_native.Stream)],
 }
 
 
@@ -476,6 +560,32 @@ async def coroutines(target: Any, count: int) -> None:
         )
 
 
+async def stream_often(target: Any, count: int) -> None:
+    for _ in range(count // 100):
+        got = [n async for n in pn.stream(target, "numbers", 150)]
+        assert len(got) == 150
+        async for n in pn.stream(target, "numbers", 10**9):
+            if n == 100:
+                break
+        for name in ("odd_item", "ping", "no_such_command"):
+            stream = pn.stream(target, name, "")
+            with contextlib.suppress(Exception):
+                async for _ in stream:
+                    pass
+        asked = [
+            asyncio.ensure_future(
+                anext(pn.stream(target, "stops_and_waits", 0, ""))
+            )
+            for _ in range(5)
+        ]
+        await asyncio.sleep(0)
+        for one in asked:
+            one.cancel()
+        del asked
+        await asyncio.sleep(0)
+    await pn.send(target, "ping")
+
+
 TRAFFIC = [
     ask_often,
     tell_often,
@@ -485,6 +595,7 @@ TRAFFIC = [
     ask_itself,
     run_functions,
     coroutines,
+    stream_often,
 ]
 
 

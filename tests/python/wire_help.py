@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from pulsar_native import _native
 
 HELLO, NOTIFY, STOP, BOUND, PEER = range(1, 6)
-CANCEL, LINK, SEGMENT, SWITCH = 6, 10, 11, 25
-ASK, TELL, REPLY, ERROR, SPEC, DEFINE, LOG, DOWN = range(16, 24)
+CANCEL, PROGRESS, CREDIT, GRANT, LINK, SEGMENT = range(6, 12)
+ASK, TELL, REPLY, ERROR, SPEC, DEFINE, LOG, DOWN, ITEM, SWITCH = range(16, 26)
 
 _ENVELOPE = struct.Struct("<BBHHHQQQQQ")
 _HELLO = struct.Struct("<4sHHI20s")
@@ -80,6 +80,11 @@ def hello(
 def greeting(**fields: int) -> bytes:
     """The frame that a link must begin with."""
     return frame(envelope(HELLO, hello(), **fields))
+
+
+def window(items: int) -> bytes:
+    """The extension of an ask for a stream."""
+    return struct.pack("<BBHQ", 3, 0, 8, items)
 
 
 def descriptor(serial: int) -> bytes:

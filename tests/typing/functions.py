@@ -57,6 +57,25 @@ async def sending(worker: pn.ActorProxy) -> None:
     assert_type(pn.send_threadsafe(worker, later).result(), list[str])
 
 
+async def streaming(worker: pn.ActorProxy) -> None:
+    assert_type(pn.stream(worker, rows, 3), pn.Stream[bytes])
+    assert_type([row async for row in pn.stream(worker, rows, 3)], list[bytes])
+    assert_type(await anext(pn.stream(worker, "rows", 3)), Any)
+    async with pn.stream.options(window=1)(worker, rows, count=3) as stream:
+        assert_type(stream, pn.Stream[bytes])
+        async for row in stream:
+            assert_type(row, bytes)
+    await stream.aclose()
+
+
+async def streaming_wrongly(worker: pn.ActorProxy) -> None:
+    pn.stream(worker, rows)  # E: No overload variant
+    pn.stream(worker, rows, "3")  # E: No overload variant
+    pn.stream(worker, add, 1)  # E: No overload variant
+    await pn.send(worker, rows, 3)  # E: No overload variant
+    pn.stream.options(wnidow=3)  # E: Unexpected keyword argument
+
+
 async def sending_wrongly(worker: pn.ActorProxy) -> None:
     pn.send(worker, add)  # E: No overload variant of
     pn.send(worker, add, "1")  # E: No overload variant of
