@@ -181,9 +181,7 @@ static PyMethodDef cell_methods[] = {
      PyDoc_STR("tell($self, target, command, args, kwargs, /)\n--\n\n"
                "Send a command without a reply; the future is None.")},
     {"stream", (PyCFunction)(void (*)(void))cell_stream, METH_FASTCALL,
-     PyDoc_STR("stream($self, target, command, args, kwargs, window, "
-               "on_end=None, /)\n--\n\n"
-               "Ask for a Stream; on_end() is called when it has ended.")},
+     PyDoc_STR(PN_STREAM_DOC)},
     {"limit", (PyCFunction)(void (*)(void))pn_cell_limit,
      METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("limit($self, *, max_inflight=..., messages=..., bytes=..., "

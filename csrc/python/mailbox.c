@@ -393,10 +393,7 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("tell", pn_mailbox_tell, METH_FASTCALL,
            "tell($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command without a reply; the future is None."),
-    METHOD("stream", pn_mailbox_stream, METH_FASTCALL,
-           "stream($self, target, command, args, kwargs, window, "
-           "on_end=None, /)\n--\n\n"
-           "Ask for a Stream; on_end() is called when it has ended."),
+    METHOD("stream", pn_mailbox_stream, METH_FASTCALL, PN_STREAM_DOC),
     METHOD("post", pn_mailbox_post, METH_VARARGS | METH_KEYWORDS,
            "post($self, kind, target, payload, *, source=..., id=0)\n--\n\n"
            "Send a message of any kind; False if there is no way."),

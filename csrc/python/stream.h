@@ -18,6 +18,10 @@ int pn_add_stream(PyObject *module, pn_state *state);
 PyObject *pn_cell_stream(struct CellObject *cell, PyObject *const *args,
                          Py_ssize_t nargs);
 
+#define PN_STREAM_DOC                                                         \
+    "stream($self, target, command, args, kwargs, window, on_end=None, "      \
+    "/)\n--\n\nAsk for a Stream; on_end() is called when it has ended."
+
 /* Method of Mailbox: the same for the node's own actor. */
 PyObject *pn_mailbox_stream(PyObject *op, PyObject *const *args,
                             Py_ssize_t nargs);
