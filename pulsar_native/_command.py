@@ -19,16 +19,26 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import FunctionType, MethodType
-from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+from typing import (
+    Any,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    overload,
+)
 
 from . import _context
 from ._importable import is_importable
 from ._native import BaseCommand, Request
+from .exceptions import CommandError
 
 __all__ = [
     "AnyCommand",
     "Command",
     "Method",
+    "Serializer",
     "StreamCommand",
     "StreamMethod",
     "make_command",
@@ -42,14 +52,25 @@ T_co = TypeVar("T_co", covariant=True)
 S_contra = TypeVar("S_contra", contravariant=True)
 
 
+class Serializer(Protocol):
+    """What a command may have in place of pickle."""
+
+    def dumps(self, value: Any, /) -> bytes:
+        """*value*, an argument or a result, as bytes."""
+
+    def loads(self, data: bytes, /) -> Any:
+        """The value of what ``dumps`` gave, in another process."""
+
+
 class AnyCommand(BaseCommand):
     """The base of the four types of commands.
 
     *name* is what it is sent by, *ack* whether its sender gets a reply,
     *method* whether it is called with the actor's own object in place of a
     request, *thread* whether it runs in the actor's executor, *owner* the
-    class of a method. *function* is what the actor calls; ``__wrapped__`` is
-    the function itself.
+    class of a method, *serializer* what dumps its arguments and its result in
+    place of pickle, or None. *function* is what the actor calls;
+    ``__wrapped__`` is the function itself.
     """
 
     def __init__(
@@ -58,7 +79,7 @@ class AnyCommand(BaseCommand):
         function: Callable[..., Any],
         ack: bool = True,
         thread: bool = False,
-        serializer: Any = None,
+        serializer: Serializer | None = None,
     ) -> None:
         self._fill(name, ack, thread, serializer, None, "", function)
 
@@ -67,7 +88,7 @@ class AnyCommand(BaseCommand):
         name: str,
         ack: bool,
         thread: bool,
-        serializer: Any,
+        serializer: Serializer | None,
         owner: type | None,
         attribute: str,
         function: Callable[..., Any],
@@ -89,6 +110,16 @@ class AnyCommand(BaseCommand):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+    def _serializer(self) -> Serializer:
+        """What arguments that came serialized are loaded by: asked by the
+        core where ``serializer`` is None."""
+        found: Serializer | None = self.serializer
+        if found is None and hasattr(self.function, "find"):
+            found = self.function.find().serializer  # of a module not imported
+        if found is None:
+            raise CommandError(f"command {self.name} has no serializer here")
+        return found
 
     def __set_name__(self, owner: type, attribute: str) -> None:
         # Again, if the class is made anew, as dataclass(slots=True) does; but
@@ -224,7 +255,7 @@ def make_command(
     method: bool,
     ack: bool,
     thread: bool,
-    serializer: Any,
+    serializer: Serializer | None,
 ) -> AnyCommand:
     """A command of the type that fits. TypeError if it cannot be."""
     stream = inspect.isasyncgenfunction(function)

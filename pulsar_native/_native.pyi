@@ -187,6 +187,7 @@ def new_generation() -> None: ...
 class BaseCommand:
     """What the core must know of a command."""
 
+    serializer: Any
     name: str
     wire: str | None
     function: Callable[..., Any]

@@ -21,6 +21,7 @@ from ._command import (
     AnyCommand,
     Command,
     Method,
+    Serializer,
     StreamCommand,
     StreamMethod,
     make_command,
@@ -32,6 +33,7 @@ __all__ = [
     "AnyCommand",
     "Command",
     "Method",
+    "Serializer",
     "StreamCommand",
     "StreamMethod",
     "command",
@@ -114,7 +116,7 @@ def command(  # type: ignore[overload-overlap]
     *,
     name: str | None = None,
     thread: bool = False,
-    serializer: Any = None,
+    serializer: Serializer | None = None,
 ) -> RegisteringTell: ...
 @overload
 def command(
@@ -122,14 +124,14 @@ def command(
     *,
     name: str | None = None,
     thread: bool = False,
-    serializer: Any = None,
+    serializer: Serializer | None = None,
 ) -> Registering: ...
 def command(
     ack: bool = True,
     *,
     name: str | None = None,
     thread: bool = False,
-    serializer: Any = None,
+    serializer: Serializer | None = None,
 ) -> Any:
     """Register a function or a method as a command.
 
@@ -149,6 +151,13 @@ def command(
     the sender gets no reply. With *thread* a plain function runs in a thread
     of the actor's ``executor()``, and the actor does other things meanwhile.
 
+    With a *serializer*, an object with ``dumps(value) -> bytes`` and
+    ``loads(bytes) -> value``, each argument and the result are dumped and
+    loaded by that in place of pickle, whenever the sender knows the command
+    (by its object, or since its module is imported); a sender that knows
+    nothing but the name pickles, and gets a pickled answer. What the
+    serializer raises is the ask's failure.
+
     Raises TypeError for what cannot be a command, and for *thread* with an
     asynchronous function.
     """
@@ -156,6 +165,11 @@ def command(
         raise TypeError("write @command(), with parentheses")
     if name is not None and (not isinstance(name, str) or not name):
         raise TypeError(f"the name of a command is a text, not {name!r}")
+    if serializer is not None and not (
+        callable(getattr(serializer, "dumps", None))
+        and callable(getattr(serializer, "loads", None))
+    ):
+        raise TypeError(f"{serializer!r} has no dumps and loads")
     if name is not None and name[0] in ".:":
         raise ValueError(f"no name of a command begins as {name!r} does")
 
@@ -273,9 +287,13 @@ class _Importer:
         self.__module__ = module
         self.__qualname__ = self.__name__ = name
 
-    def __call__(self, request: Request, /, *args: Any, **kwargs: Any) -> Any:
+    def find(self) -> AnyCommand:
+        """That command, its module imported."""
         importlib.import_module(self.__module__)
         found = table.get(self.name)
         if found is None or found.function is self:
             raise CommandNotFound(self.name)
-        return found.function(request, *args, **kwargs)
+        return found
+
+    def __call__(self, request: Request, /, *args: Any, **kwargs: Any) -> Any:
+        return self.find().function(request, *args, **kwargs)

@@ -37,6 +37,7 @@ typedef struct {
     size_t buffers_count;
     const uint8_t *baggage; /* opaque */
     size_t baggage_size;
+    uint64_t encoding; /* of the payload's values, if it is not the usual */
 } pn_extension;
 
 /* Bytes of the encoded extension, at most PN_EXTENSION_LIMIT; 0 if nothing is

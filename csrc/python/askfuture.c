@@ -9,8 +9,9 @@ typedef struct {
     uint64_t id;
     PyObject *callback; /* the first one, until it is called or removed */
     PyObject *context;
-    PyObject *next; /* in a pn_askfutures */
-    bool used;      /* it has had a first callback */
+    PyObject *serializer; /* of its result, or NULL */
+    PyObject *next;       /* in a pn_askfutures */
+    bool used;            /* it has had a first callback */
     bool done;
 } ask_part;
 
@@ -47,6 +48,18 @@ pn_askfuture_bind(PyObject *op, MailboxObject *mailbox, uint64_t id)
         Py_XSETREF(part->mailbox, (MailboxObject *)Py_NewRef(mailbox));
 }
 
+void
+pn_askfuture_expect(PyObject *op, PyObject *serializer)
+{
+    Py_XSETREF(part_of(op)->serializer, Py_NewRef(serializer));
+}
+
+PyObject *
+pn_askfuture_serializer(PyObject *op)
+{
+    return part_of(op)->serializer;
+}
+
 static int
 askfuture_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -55,6 +68,7 @@ askfuture_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(part->mailbox);
     Py_VISIT(part->callback);
     Py_VISIT(part->context);
+    Py_VISIT(part->serializer);
     if (!PyType_HasFeature(base, Py_TPFLAGS_HEAPTYPE))
         Py_VISIT(Py_TYPE(op)); /* before 3.12 the base is static */
     return base->tp_traverse(op, visit, arg);
@@ -66,6 +80,7 @@ clear_part(ask_part *part)
     Py_CLEAR(part->mailbox);
     Py_CLEAR(part->callback);
     Py_CLEAR(part->context);
+    Py_CLEAR(part->serializer);
 }
 
 static int

@@ -24,6 +24,12 @@ PyObject *pn_askfuture_new(pn_state *state, PyObject *keywords);
 void pn_askfuture_bind(PyObject *op, struct MailboxObject *mailbox,
                        uint64_t id);
 
+/* Its result comes by this serializer, if it comes serialized. */
+void pn_askfuture_expect(PyObject *op, PyObject *serializer);
+
+/* That serializer, borrowed, or NULL. */
+PyObject *pn_askfuture_serializer(PyObject *op);
+
 /* Give it its result, or its exception if failed, unless it is done: a late
  * reply to a cancelled ask is dropped. What it refuses (StopIteration, say) it
  * gets as the refusal's own exception. 1: pn_askfuture_wake is to be called;

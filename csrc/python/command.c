@@ -12,6 +12,7 @@ command_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->name);
     Py_VISIT(self->wire);
     Py_VISIT(self->function);
+    Py_VISIT(self->serializer);
     return 0;
 }
 
@@ -22,6 +23,7 @@ command_clear(PyObject *op)
     Py_CLEAR(self->name);
     Py_CLEAR(self->wire);
     Py_CLEAR(self->function);
+    Py_CLEAR(self->serializer);
     return 0;
 }
 
@@ -42,6 +44,8 @@ static PyMemberDef command_members[] = {
      "What travels: '.' for a method or ':' for a function, and the name."},
     {"function", T_OBJECT_EX, offsetof(BaseCommandObject, function), 0,
      "The function, called as function(request, *args, **kwargs)."},
+    {"serializer", T_OBJECT, offsetof(BaseCommandObject, serializer), 0,
+     "What dumps its arguments and its result, in place of pickle, or None."},
     {"ack", T_BOOL, offsetof(BaseCommandObject, ack), 0,
      "Whether the sender gets a reply."},
     {"method", T_BOOL, offsetof(BaseCommandObject, method), 0,

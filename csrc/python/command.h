@@ -13,6 +13,7 @@ typedef struct {
     PyObject_HEAD PyObject *name; /* str */
     PyObject *wire;               /* str: mark and name; NULL: the name */
     PyObject *function;           /* callable; NULL while being unpickled */
+    PyObject *serializer;         /* see serializer.h; NULL or None: none */
     char ack;
     char method; /* called with the actor's instance, not a request */
     unsigned long long serial;

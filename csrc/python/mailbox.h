@@ -317,10 +317,9 @@ void pn_mailbox_report(MailboxObject *self);
 
 /* --- answers: mailbox_reply.c --- */
 
-/* Answer ask id of source: with a result of cell, or with a failure of actor
+/* Answer an ask with a result; or ask id of source with a failure of actor
  * `from` by its condition. */
-void pn_mailbox_reply(struct CellObject *cell, uint64_t source, uint64_t id,
-                      PyObject *result);
+void pn_mailbox_reply(struct RequestObject *request, PyObject *result);
 void pn_mailbox_reply_error(MailboxObject *self, uint64_t from,
                             uint64_t source, uint64_t id,
                             const char *condition, PyObject *payload);

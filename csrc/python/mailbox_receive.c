@@ -1,9 +1,11 @@
 /* Where a message goes that has come: to its reader here, or onward. */
 #include "base/status.h"
+#include "python/askfuture.h"
 #include "python/cell.h"
 #include "python/future.h"
 #include "python/mailbox_direct.h"
 #include "python/mailbox_payload.h"
+#include "python/serializer.h"
 #include "python/sink.h"
 #include "python/source.h"
 
@@ -49,13 +51,32 @@ tamed(MailboxObject *self, uint64_t source, PyObject *error)
     return remote != NULL ? remote : pn_take_exception();
 }
 
+/* The result of an ask whose future this is. */
+static PyObject *
+load_result(MailboxObject *self, const pn_mail *message, PyObject *future)
+{
+    PyObject *value = pn_mailbox_load(self, message);
+    if (value == NULL || message->ext.encoding == 0)
+        return value;
+    PyObject *serializer = Py_XNewRef(pn_askfuture_serializer(future));
+    PyObject *result = NULL;
+    if (serializer == NULL)
+        PyErr_SetString(PyExc_TypeError,
+                        "a result came serialized that was not asked so");
+    else
+        result = pn_serializer_load(serializer, value);
+    Py_XDECREF(serializer);
+    Py_DECREF(value);
+    return result;
+}
+
 static void
 receive_reply(MailboxObject *self, const pn_mail *message)
 {
     PyObject *future = pn_pending_take(&self->pending, message->env.id);
     if (future == NULL)
         return; /* its asker was told already that the actor had ended */
-    PyObject *value = pn_mailbox_load(self, message);
+    PyObject *value = load_result(self, message, future);
     bool failed = value == NULL;
     if (failed)
         value = tamed(self, message->env.source, pn_take_exception());

@@ -4,6 +4,8 @@
 #include "python/future.h"
 #include "python/mailbox_payload.h"
 #include "python/payload.h"
+#include "python/request.h"
+#include "python/serializer.h"
 
 #include <string.h>
 
@@ -63,17 +65,19 @@ dump(MailboxObject *self, PyObject *value, pn_parcel *out)
     return -1;
 }
 
-int
-pn_mailbox_put_value(MailboxObject *self, pn_envelope *env, PyObject *value,
-                     size_t *size)
+/* Put a value, with what ext says. 0, or -1 with an exception. */
+static int
+put_value(MailboxObject *self, pn_envelope *env, pn_extension *ext,
+          PyObject *value, size_t *size)
 {
     pn_parcel parcel;
-    pn_extension ext = {0};
     pn_way way = {0};
     if (!self->closed)
         way = pn_mailbox_way(self, env->target);
     if (is_shared(way, env, value)) {
+        pn_extension_bytes room;
         *size = pn_letter_weigh(value);
+        pn_mailbox_extend(env, ext, &room);
         return pn_mailbox_put_near(self, way.box, env, (pn_ref){0}, value,
                                    NULL);
     }
@@ -83,9 +87,17 @@ pn_mailbox_put_value(MailboxObject *self, pn_envelope *env, PyObject *value,
     if (!self->closed) /* dumping may have run anybody's code */
         way = pn_mailbox_way(self, env->target);
     if (!self->closed && pn_way_exists(way))
-        return pn_mailbox_put_parcel(self, way, env, &ext, &parcel, NULL);
+        return pn_mailbox_put_parcel(self, way, env, ext, &parcel, NULL);
     pn_parcel_drop(&parcel); /* the asker has gone */
     return 0;
+}
+
+int
+pn_mailbox_put_value(MailboxObject *self, pn_envelope *env, PyObject *value,
+                     size_t *size)
+{
+    pn_extension ext = {0};
+    return put_value(self, env, &ext, value, size);
 }
 
 /* What happened cannot be told: report why, and let nobody wait for it. */
@@ -114,20 +126,30 @@ reply_exception(MailboxObject *self, uint64_t from, uint64_t source,
 }
 
 void
-pn_mailbox_reply(CellObject *cell, uint64_t source, uint64_t id,
-                 PyObject *result)
+pn_mailbox_reply(RequestObject *request, PyObject *result)
 {
+    size_t size;
+    CellObject *cell = request->cell;
+    pn_extension ext = {0};
     pn_envelope env = {
         .kind = PN_REPLY,
         .source = cell->number,
-        .target = source,
-        .id = id,
+        .target = request->source,
+        .id = request->id,
     };
-    size_t size;
-    if (pn_mailbox_put_value(cell->mailbox, &env, result, &size) == 0)
+    PyObject *sent = Py_NewRef(result);
+    if (request->serializer != NULL) {
+        ext.encoding = PN_SERIALIZED;
+        Py_SETREF(sent, pn_serializer_dump(request->serializer, result));
+    }
+    int err = -1;
+    if (sent != NULL)
+        err = put_value(cell->mailbox, &env, &ext, sent, &size);
+    Py_XDECREF(sent);
+    if (err == 0)
         return;
     PyObject *error = pn_take_exception();
-    pn_mailbox_failed(cell, source, id, error);
+    pn_mailbox_failed(cell, request->source, request->id, error);
     Py_XDECREF(error);
 }
 

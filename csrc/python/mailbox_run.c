@@ -4,6 +4,8 @@
 #include "python/future.h"
 #include "python/mailbox_payload.h"
 #include "python/replier.h"
+#include "python/request.h"
+#include "python/serializer.h"
 #include "python/source.h"
 #include "sys/clock.h"
 
@@ -123,15 +125,22 @@ split_arguments(PyObject *value, PyObject **args, PyObject **kwargs)
     return -1;
 }
 
-/* The arguments of a message: by reference, or unpickled. */
+/* The arguments of a message: by reference, unpickled, or by the command's own
+ * serializer, by which the answer goes, too. On failure what is set stays to
+ * be dropped. */
 static int
-load_arguments(MailboxObject *self, const pn_mail *mail, PyObject **args,
-               PyObject **kwargs)
+load_arguments(RequestObject *request, const BaseCommandObject *command,
+               const pn_mail *mail, PyObject **args, PyObject **kwargs)
 {
-    PyObject *value = pn_mailbox_load(self, mail);
+    PyObject *value = pn_mailbox_load(request->cell->mailbox, mail);
     int err = value == NULL ? -1 : split_arguments(value, args, kwargs);
     Py_XDECREF(value);
-    return err;
+    if (err < 0 || mail->ext.encoding == 0)
+        return err;
+    request->serializer = pn_serializer_needed((PyObject *)command);
+    return request->serializer == NULL
+               ? -1
+               : pn_serializer_load_all(request->serializer, args, kwargs);
 }
 
 /* Call a command with what it gets first, its request or its object. Before
@@ -198,9 +207,8 @@ call_in_context(RequestObject *request, const BaseCommandObject *command,
 {
     MailboxObject *self = request->cell->mailbox;
     PyObject *args = NULL, *kwargs = NULL, *result = NULL;
-    if (load_arguments(self, mail, &args, &kwargs) < 0)
-        return NULL;
-    if (PyContext_Enter(context) == 0) {
+    int err = load_arguments(request, command, mail, &args, &kwargs);
+    if (err == 0 && PyContext_Enter(context) == 0) {
         PyObject *token =
             PyContextVar_Set(self->state->scope, (PyObject *)request);
         if (token != NULL && be_current(request->cell) == 0 &&
@@ -210,7 +218,7 @@ call_in_context(RequestObject *request, const BaseCommandObject *command,
         if (PyContext_Exit(context) < 0)
             Py_CLEAR(result);
     }
-    Py_DECREF(args);
+    Py_XDECREF(args);
     Py_XDECREF(kwargs);
     return result;
 }
@@ -294,7 +302,7 @@ run_command(CellObject *cell, const pn_mail *mail, PyObject *op)
     else if (is_awaitable(result))
         start_task(request, &mail->env, result, context);
     else if (mail->env.kind == PN_ASK)
-        pn_mailbox_reply(cell, mail->env.source, mail->env.id, result);
+        pn_mailbox_reply(request, result);
     Py_XDECREF(result);
     Py_XDECREF(context);
     Py_XDECREF(request);

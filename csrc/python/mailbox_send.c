@@ -6,6 +6,7 @@
 #include "python/future.h"
 #include "python/mailbox_payload.h"
 #include "python/sending.h"
+#include "python/serializer.h"
 #include "python/sink.h"
 #include "sys/clock.h"
 
@@ -243,6 +244,7 @@ inherit(uint8_t kind, const pn_sending *call, outgoing *out)
     int64_t ask_timeout = call->cell->limits->ask_timeout;
     pn_extension *ext = &out->ext;
     ext->deadline = call->scope.deadline;
+    ext->encoding = call->serializer != NULL ? PN_SERIALIZED : 0;
     if (kind == PN_ASK && ask_timeout != 0 && call->window == 0 &&
         ext->deadline == 0 && !call->scope.chosen)
         ext->deadline = pn_clock_now() + ask_timeout;
@@ -384,10 +386,13 @@ put_ask(MailboxObject *self, const pn_sending *call, PyObject *future)
     Py_INCREF(future); /* the table's */
     uint64_t id = out.env.id;
     int64_t deadline = out.ext.deadline;
-    if (pn_sink_check(self->state, future))
+    if (pn_sink_check(self->state, future)) {
         ((SinkObject *)future)->id = id;
-    else
+    } else {
         pn_askfuture_bind(future, self, id);
+        if (call->serializer != NULL)
+            pn_askfuture_expect(future, call->serializer);
+    }
     if (put_prepared(self, call, &out) == 0 &&
         (deadline == 0 || pn_mailbox_set_deadline(self, id, deadline) == 0))
         return 0;
@@ -409,12 +414,14 @@ put_tell(MailboxObject *self, const pn_sending *call)
 /* A future for the call: its reply, or None once a tell is accepted. Every
  * failure is the future's. */
 static PyObject *
-send_call(MailboxObject *self, const pn_sending *call, bool ask)
+send_call(MailboxObject *self, pn_sending *call, bool ask)
 {
     PyObject *future = pn_mailbox_new_future(self);
     if (future == NULL)
         return NULL;
-    int err = ask ? put_ask(self, call, future) : put_tell(self, call);
+    int err = pn_sending_serialize(call);
+    if (err == 0)
+        err = ask ? put_ask(self, call, future) : put_tell(self, call);
     if (err < 0 && failed_call(self, future) < 0)
         Py_CLEAR(future);
     else if (err == 0 && !ask)

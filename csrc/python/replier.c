@@ -40,7 +40,7 @@ answer(RequestObject *request, PyObject *task)
     PyObject *result = PyObject_CallMethodNoArgs(task, state->result);
     PyObject *error = result == NULL ? pn_take_exception() : NULL;
     if (result != NULL && request->id != 0 && !request->cancelled)
-        pn_mailbox_reply(cell, request->source, request->id, result);
+        pn_mailbox_reply(request, result);
     /* What the actor's own end cancels is answered by its DOWN; who cancelled
      * an ask waits for no answer. */
     bool ended = error != NULL && (cell->ending || request->cancelled) &&

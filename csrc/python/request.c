@@ -16,6 +16,7 @@ request_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->caller);
     Py_VISIT(self->progress);
     Py_VISIT(self->task);
+    Py_VISIT(self->serializer);
     return 0;
 }
 
@@ -29,6 +30,7 @@ request_clear(PyObject *op)
     Py_CLEAR(self->progress);
     Py_CLEAR(self->task);
     Py_CLEAR(self->baggage);
+    Py_CLEAR(self->serializer);
     return 0;
 }
 

@@ -11,6 +11,7 @@ typedef struct RequestObject {
     PyObject *progress;             /* the same */
     PyObject *task;                 /* while it runs; strong */
     PyObject *baggage;              /* bytes, or NULL */
+    PyObject *serializer;           /* by which it came and is answered */
     uint64_t source;
     uint64_t id;                 /* 0: nobody waits for an answer */
     int64_t deadline;            /* monotonic ns, or 0 */

@@ -3,6 +3,7 @@
 
 #include "python/command.h"
 #include "python/proxy.h"
+#include "python/serializer.h"
 
 /* The number of a target, and for a name that is not known here 0 and that
  * name: call->name is a new reference, or NULL. */
@@ -113,6 +114,24 @@ pn_sending_begin(pn_sending *call, CellObject *cell, PyObject *const *args)
     return -1;
 }
 
+int
+pn_sending_serialize(pn_sending *call)
+{
+    PyObject *serializer =
+        call->known == NULL ? NULL : pn_serializer_of(call->known);
+    if (serializer == NULL)
+        return 0;
+    call->serializer = Py_NewRef(serializer);
+    call->dumped_args = Py_NewRef(call->args);
+    call->dumped_kwargs = Py_NewRef(call->kwargs);
+    if (pn_serializer_dump_all(serializer, &call->dumped_args,
+                               &call->dumped_kwargs) < 0)
+        return -1;
+    call->args = call->dumped_args;
+    call->kwargs = call->dumped_kwargs;
+    return 0;
+}
+
 void
 pn_sending_end(pn_sending *call)
 {
@@ -121,4 +140,7 @@ pn_sending_end(pn_sending *call)
     Py_CLEAR(call->name);
     Py_CLEAR(call->command);
     Py_CLEAR(call->known);
+    Py_CLEAR(call->serializer);
+    Py_CLEAR(call->dumped_args);
+    Py_CLEAR(call->dumped_kwargs);
 }

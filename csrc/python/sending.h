@@ -4,17 +4,21 @@
 
 #include "python/scope.h"
 
-/* What a caller wants sent. args and kwargs are borrowed, the rest owned. */
+/* What a caller wants sent. cell, args and kwargs are borrowed, the rest is
+ * owned. */
 typedef struct {
-    CellObject *cell; /* who sends; borrowed */
+    CellObject *cell; /* who sends */
     uint64_t target;
     PyObject *name; /* of a target that others must resolve, or NULL */
     PyObject *command;
     PyObject *known; /* the BaseCommand of that name here, or NULL */
     PyObject *args;
     PyObject *kwargs;
-    PyObject *baggage; /* bytes that travel along, or NULL */
-    uint64_t window;   /* of a stream; 0: a reply is asked for */
+    PyObject *baggage;     /* bytes that travel along, or NULL */
+    uint64_t window;       /* of a stream; 0: a reply is asked for */
+    PyObject *serializer;  /* by which args and kwargs were dumped */
+    PyObject *dumped_args; /* what these are then */
+    PyObject *dumped_kwargs;
     pn_scope scope;
 } pn_sending;
 
@@ -29,5 +33,9 @@ void pn_sending_end(pn_sending *call);
  * exception that is the caller's. mailbox_send.c has it. */
 int pn_mailbox_ask(MailboxObject *self, const pn_sending *call,
                    PyObject *waiter);
+
+/* Dump the arguments by the command's own serializer, if it has one. 0, or -1
+ * with an exception. */
+int pn_sending_serialize(pn_sending *call);
 
 #endif

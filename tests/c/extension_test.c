@@ -27,6 +27,7 @@ check_same(const pn_extension *a, const pn_extension *b)
     CHECK_INT(a->deadline, b->deadline);
     CHECK_INT(a->window, b->window);
     CHECK_INT(a->descriptor, b->descriptor);
+    CHECK_INT(a->encoding, b->encoding);
     CHECK_INT(a->segment, b->segment);
     CHECK_INT(a->segment_size, b->segment_size);
     CHECK_INT(a->segment_used, b->segment_used);
@@ -85,17 +86,17 @@ static void
 test_bytes_lie_where_the_protocol_says(void)
 {
     static const uint8_t wanted[] = {
-        1,    0,   8,   0, 2, 1, 0, 0, 0, 0, 0, 0x80, /* deadline */
-        2,    0,   16,  0, 5, 0, 0, 0, 0, 0, 0, 0,    /* chain */
-        6,    0,   0,   0, 0, 0, 0, 0,                /* its second */
-        3,    0,   8,   0, 7, 0, 0, 0, 0, 0, 0, 0,    /* window */
-        4,    0,   8,   0, 8, 0, 0, 0, 0, 0, 0, 0,    /* descriptor */
-        5,    0,   24,  0, 9, 0, 0, 0, 0, 0, 0, 0,    /* segment */
-        0,    16,  0,   0, 0, 0, 0, 0,                /* its size */
-        0xff, 0,   0,   0, 0, 0, 0, 0,                /* used of it */
-        6,    0,   8,   0, 3, 2, 1, 0, 0, 0, 0, 0,    /* buffers */
-        7,    0,   3,   0,                            /* baggage */
-        'b',  'a', 'g',
+        1,    0,   8,   0, 2, 1, 0, 0, 0, 0, 0, 0x80,          /* deadline */
+        2,    0,   16,  0, 5, 0, 0, 0, 0, 0, 0, 0,             /* chain */
+        6,    0,   0,   0, 0, 0, 0, 0,                         /* its second */
+        3,    0,   8,   0, 7, 0, 0, 0, 0, 0, 0, 0,             /* window */
+        4,    0,   8,   0, 8, 0, 0, 0, 0, 0, 0, 0,             /* descriptor */
+        5,    0,   24,  0, 9, 0, 0, 0, 0, 0, 0, 0,             /* segment */
+        0,    16,  0,   0, 0, 0, 0, 0,                         /* its size */
+        0xff, 0,   0,   0, 0, 0, 0, 0,                         /* used of it */
+        6,    0,   8,   0, 3, 2, 1, 0, 0, 0, 0, 0,             /* buffers */
+        7,    0,   3,   0,                                     /* baggage */
+        'b',  'a', 'g', 8, 0, 8, 0, 1, 0, 0, 0, 0,    0, 0, 0, /* encoding */
     };
     uint8_t chain[16], buffers[8];
     CHECK_INT(pn_extension_append(chain, 0, 5), 1);
@@ -105,6 +106,7 @@ test_bytes_lie_where_the_protocol_says(void)
         .deadline = INT64_MIN + 0x0102,
         .window = 7,
         .descriptor = 8,
+        .encoding = 1,
         .segment = 9,
         .segment_size = 4096,
         .segment_used = 255,
@@ -151,6 +153,7 @@ test_longest_extension_fits_into_an_envelope(void)
                            .buffers_count = PN_BUFFERS_LIMIT,
                            .baggage = bag,
                            .baggage_size = PN_BAGGAGE_LIMIT,
+                           .encoding = UINT64_MAX,
                        };
     size_t size = encode(&ext); /* checks the limit */
     CHECK_INT(pn_extension_decode(&back, bytes, size), PN_OK);
@@ -275,6 +278,7 @@ test_random_extensions_survive_the_round_trip(void)
                 .deadline = (int64_t)random_number(&random),
                 .window = random_number(&random),
                 .descriptor = random_number(&random),
+                .encoding = random_number(&random),
                 .segment = random_number(&random),
                 .chain = chain,
                 .chain_count = random_number(&random) % (PN_CHAIN_LIMIT + 1),

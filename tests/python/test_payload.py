@@ -120,15 +120,10 @@ def test_memory_passes_between_any_two(one: str, other: str) -> None:
     run(main)
 
 
-def limit_to_one(actor: Any) -> None:
-    actor.mailbox.main.max_inflight = 1
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_that_waits_for_its_turn(kind: str) -> None:
     async def main() -> None:
-        actor = await pn.spawn(kind=kind)
-        await ask(actor, limit_to_one)
+        actor = await pn.spawn(kind=kind, max_inflight=1)
         sent = [view() for _ in range(20)]
         found = await asyncio.gather(
             *(pn.send(actor, "describe_later", one) for one in sent)

@@ -115,7 +115,7 @@ def test_segments_come_into_use_on_direct_links() -> None:
         one, other = await pn.spawn(), await pn.spawn()
         for _ in range(12):
             sent = view()
-            found = await pn.send(one, "pass_on", other, "echo", sent)
+            found = await pn.send(one, "pass_value", other, "echo", sent)
             assert found == sent
         # Its link to the arbiter and the one to the other.
         assert (await ask(other, stats))["segments"] > 0
