@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from ._context import get_actor
 from ._coroutines import Coroutines as _Coroutines
+from ._later import Later, send_after
 from ._native import Request, current_request
 from ._processes import Processes as _Processes
 from ._scope import deadline
@@ -83,6 +84,7 @@ __all__ = [
     "ForkedError",
     "HaltServer",
     "ImproperlyConfigured",
+    "Later",
     "MailboxFull",
     "MessageTooBig",
     "Method",
@@ -109,6 +111,7 @@ __all__ = [
     "propagate",
     "register_kind",
     "send",
+    "send_after",
     "send_threadsafe",
     "shutdown",
     "spawn",

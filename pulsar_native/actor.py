@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._executor import ContextExecutor
 from ._making import Making, sort_out
@@ -27,6 +27,9 @@ from .exceptions import HaltServer
 from .proxy import ActorProxy
 from .tracing import notice_telemetry
 from .utils.config import Config
+
+if TYPE_CHECKING:
+    from ._later import Later
 
 __all__ = ["Actor", "is_actor"]
 
@@ -69,6 +72,10 @@ class Actor(EventHandler):
         self._started_at = time.monotonic()
         self.pid = os.getpid()
         self.tid = threading.get_ident()
+
+    @functools.cached_property
+    def _later(self) -> set[Later]:
+        return set()  # messages of send_after
 
     @functools.cached_property
     def extra(self) -> dict[str, Any]:
@@ -410,6 +417,8 @@ class Actor(EventHandler):
     def _stop_ticking(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
+        for later in list(vars(self).get("_later", ())):
+            later.cancel()
 
     def _period(self) -> float:
         return notify_period(self.cfg.timeout)

@@ -57,6 +57,12 @@ async def sending(worker: pn.ActorProxy) -> None:
     assert_type(pn.send_threadsafe(worker, later).result(), list[str])
 
 
+async def sending_later(worker: pn.ActorProxy) -> None:
+    assert_type(pn.send_after(0.5, worker, add, 1, b=2), pn.Later)
+    pn.send_after(1, "worker", "add", 1)
+    pn.send_after(1, worker, add, "1")  # E: No overload variant
+
+
 async def streaming(worker: pn.ActorProxy) -> None:
     assert_type(pn.stream(worker, rows, 3), pn.Stream[bytes])
     assert_type([row async for row in pn.stream(worker, rows, 3)], list[bytes])
