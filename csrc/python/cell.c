@@ -41,12 +41,12 @@ cell_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
+/* Not the mailbox, which others reach through it: that clears itself. */
 static int
 cell_clear(PyObject *op)
 {
     CellObject *self = (CellObject *)op;
     pn_cell_drop_waiting(self);
-    Py_CLEAR(self->mailbox);
     Py_CLEAR(self->actor);
     Py_CLEAR(self->instance);
     Py_CLEAR(self->methods);
@@ -61,6 +61,7 @@ cell_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     (void)cell_clear(op);
+    Py_CLEAR(((CellObject *)op)->mailbox);
     pn_cell_limits_drop(((CellObject *)op)->limits);
     type->tp_free(op);
     Py_DECREF(type);

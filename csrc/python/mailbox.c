@@ -288,6 +288,8 @@ mailbox_stats(PyObject *op, PyObject *unused)
         messages += peer->link.out.messages;
         bytes += peer->link.out.bytes;
     }
+    if (self->main == NULL)
+        return pn_mailbox_unusable();
     return Py_BuildValue(
         "{s:n,s:n,s:n,s:n,s:K,s:K,s:n,s:K,s:n,s:n}", "links",
         (Py_ssize_t)self->peers.count + (self->closed ? 0 : 1), "pending",
@@ -333,7 +335,9 @@ static PyObject *
 mailbox_get_tasks(PyObject *op, void *closure)
 {
     (void)closure;
-    return Py_XNewRef(pn_cell_tasks(((MailboxObject *)op)->main));
+    CellObject *cell = ((MailboxObject *)op)->main;
+    return cell == NULL ? pn_mailbox_unusable()
+                        : Py_XNewRef(pn_cell_tasks(cell));
 }
 
 static PyGetSetDef mailbox_getset[] = {

@@ -376,6 +376,10 @@ void pn_mailbox_cancel_ask(MailboxObject *self, uint64_t id);
 /* Raise RuntimeError unless on the mailbox's own thread and open. */
 int pn_mailbox_check(MailboxObject *self);
 
+/* Raise RuntimeError, for a mailbox that is closed, collected or not made yet.
+ */
+PyObject *pn_mailbox_unusable(void);
+
 /* Fill in a hello of ours. */
 void pn_mailbox_hello(pn_hello *out);
 

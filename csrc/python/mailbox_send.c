@@ -20,10 +20,17 @@ pn_mailbox_check(MailboxObject *self)
         return -1;
     }
     if (self->closed) {
-        PyErr_SetString(PyExc_RuntimeError, "the actor's mailbox is closed");
+        (void)pn_mailbox_unusable();
         return -1;
     }
     return 0;
+}
+
+PyObject *
+pn_mailbox_unusable(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "the actor's mailbox is closed");
+    return NULL;
 }
 
 void
@@ -442,6 +449,8 @@ pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
             bool tell)
 {
     pn_sending call;
+    if (cell == NULL)
+        return pn_mailbox_unusable();
     if (nargs != 4) {
         PyErr_SetString(PyExc_TypeError,
                         "takes (target, command, args: tuple, kwargs: dict)");

@@ -31,6 +31,17 @@ resolve(MailboxObject *self, PyObject *target, pn_sending *call)
     return ok ? 0 : -1;
 }
 
+/* The command of this name in the table, new reference, or NULL, perhaps with
+ * an exception. */
+static PyObject *
+find(MailboxObject *self, PyObject *name)
+{
+    PyTypeObject *type = (PyTypeObject *)self->state->command_type;
+    PyObject *found = PyDict_GetItemWithError(self->port.table, name);
+    bool right = found != NULL && PyObject_TypeCheck(found, type);
+    return right ? Py_NewRef(found) : NULL;
+}
+
 /* The command: its object in the table, if it is known here, and its name. */
 static int
 look_up(MailboxObject *self, PyObject *command, pn_sending *call)
@@ -41,8 +52,7 @@ look_up(MailboxObject *self, PyObject *command, pn_sending *call)
         const BaseCommandObject *known = (BaseCommandObject *)command;
         command = known->wire != NULL ? known->wire : known->name;
     } else if (PyUnicode_Check(command)) {
-        call->known = PyDict_GetItemWithError(self->port.table, command);
-        Py_XINCREF(call->known);
+        call->known = find(self, command);
     } else {
         PyErr_Format(PyExc_TypeError,
                      "a command is a name or a Command, not "
@@ -60,8 +70,7 @@ look_up(MailboxObject *self, PyObject *command, pn_sending *call)
     call->command = PyObject_CallMethodNoArgs(command, self->state->lower);
     if (call->command == NULL)
         return -1;
-    call->known = PyDict_GetItemWithError(self->port.table, call->command);
-    Py_XINCREF(call->known);
+    call->known = find(self, call->command);
     return PyErr_Occurred() ? -1 : 0;
 }
 

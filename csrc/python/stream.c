@@ -384,9 +384,11 @@ read_window(PyObject *value, uint64_t *out)
 PyObject *
 pn_cell_stream(CellObject *cell, PyObject *const *args, Py_ssize_t nargs)
 {
-    pn_state *state = cell->mailbox->state;
     pn_sending call = {0};
     uint64_t window;
+    if (cell == NULL)
+        return pn_mailbox_unusable();
+    pn_state *state = cell->mailbox->state;
     if (nargs != 5 && nargs != 6) {
         PyErr_SetString(PyExc_TypeError,
                         "takes (target, command, args: tuple, kwargs: dict, "
