@@ -94,6 +94,10 @@ pn_cell_is_busy(const CellObject *cell)
  * while, and others in a later turn of the loop. */
 void pn_cell_advance(CellObject *cell);
 
+/* Have those that may begin by now do so in a later turn of the loop. 0, or -1
+ * with an exception. */
+int pn_cell_make_ready(CellObject *cell);
+
 /* Begin what waits in the cells of which that may be said, in turn. */
 void pn_mailbox_run_ready(MailboxObject *self, int64_t deadline);
 

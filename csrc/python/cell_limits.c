@@ -121,15 +121,15 @@ pn_cell_limit(PyObject *op, PyObject *args, PyObject *kwargs)
     pn_cell_limits wanted = *self->limits;
     if (parse(args, kwargs, &wanted) < 0)
         return NULL;
-    if (self->mailbox == NULL)
-        Py_RETURN_NONE; /* being collected */
+    if (self->mailbox->thread != PyThread_get_thread_ident())
+        return PyErr_Format(PyExc_RuntimeError,
+                            "not on the thread of the actor's loop");
     pn_cell_limits *limits = share(self->mailbox, &wanted);
     if (limits == NULL)
         return NULL;
     pn_cell_limits_drop(self->limits);
     self->limits = limits;
-    pn_cell_advance(self);
-    if (PyErr_Occurred())
+    if (pn_cell_make_ready(self) < 0)
         return NULL;
     Py_RETURN_NONE;
 }

@@ -108,6 +108,15 @@ resume_one(CellObject *self)
     pn_letter_free(letter);
 }
 
+int
+pn_cell_make_ready(CellObject *self)
+{
+    if (!may_begin(self) || self->mailbox->closed)
+        return 0;
+    add_ready(self);
+    return PyErr_Occurred() ? 0 : pn_mailbox_request_turn(self->mailbox);
+}
+
 void
 pn_cell_advance(CellObject *self)
 {
@@ -118,10 +127,7 @@ pn_cell_advance(CellObject *self)
         resume_one(self);
     } while (may_begin(self) && !PyErr_Occurred() &&
              pn_clock_now() < deadline);
-    if (!may_begin(self) || self->mailbox->closed)
-        return;
-    add_ready(self);
-    if (!PyErr_Occurred() && pn_mailbox_request_turn(self->mailbox) < 0)
+    if (pn_cell_make_ready(self) < 0)
         pn_mailbox_report(self->mailbox);
 }
 
