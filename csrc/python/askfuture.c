@@ -129,6 +129,25 @@ state_of(PyTypeObject *type)
     return PyType_GetModuleState(type);
 }
 
+/* Leave the first callback to asyncio.Future too, ahead of those that come:
+ * they are to be called in the order of adding. 0, or -1 with an exception. */
+static int
+hand_over(pn_state *state, PyObject *op)
+{
+    ask_part *part = part_of(op);
+    PyObject *callback = part->callback, *context = part->context;
+    if (callback == NULL)
+        return 0;
+    part->callback = part->context = NULL;
+    PyObject *args[] = {callback, context};
+    PyObject *added =
+        call_base(state->future_add, op, args, 1, state->of_context);
+    Py_DECREF(callback);
+    Py_DECREF(context);
+    Py_XDECREF(added);
+    return added == NULL ? -1 : 0;
+}
+
 static PyObject *
 askfuture_add_done_callback(PyObject *op, PyTypeObject *type,
                             PyObject *const *args, Py_ssize_t nargs,
@@ -142,8 +161,11 @@ askfuture_add_done_callback(PyObject *op, PyTypeObject *type,
         (count == 0 ||
          (count == 1 && PyUnicode_CompareWithASCIIString(
                             PyTuple_GET_ITEM(names, 0), "context") == 0));
-    if (!known || part->done || part->used)
+    if (!known || part->done || part->used) {
+        if (hand_over(state, op) < 0)
+            return NULL;
         return call_base(state->future_add, op, args, nargs, names);
+    }
     PyObject *context = count == 1 && args[1] != Py_None
                             ? Py_NewRef(args[1])
                             : PyContext_CopyCurrent();
@@ -310,12 +332,15 @@ askfuture_cancel(PyObject *op, PyTypeObject *type, PyObject *const *args,
     PyObject *result = call_base(method, op, args, nargs, names);
     if (result == NULL || PyObject_IsTrue(result) != 1)
         return result;
+    PyObject *kind, *error, *traceback;
     MailboxObject *mailbox = part->mailbox;
     part->mailbox = NULL;
     result = settled_by(op, result);
+    PyErr_Fetch(&kind, &error, &traceback);
     if (mailbox != NULL)
         pn_mailbox_cancel_ask(mailbox, part->id);
     Py_XDECREF(mailbox);
+    PyErr_Restore(kind, error, traceback);
     return result;
 }
 
@@ -424,7 +449,8 @@ look_up(pn_state *state, PyObject *base)
             return -1;
     }
     state->no_arguments = PyTuple_New(0);
-    return state->no_arguments == NULL ? -1 : 0;
+    state->of_context = Py_BuildValue("(s)", "context");
+    return state->no_arguments == NULL || state->of_context == NULL ? -1 : 0;
 }
 
 /* Its size is known at run time only: the base's, and ours behind it. */

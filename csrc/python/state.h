@@ -34,6 +34,7 @@ typedef struct {
     PyObject *future_set_exception;
     PyObject *future_cancel;
     PyObject *no_arguments;     /* () */
+    PyObject *of_context;       /* ("context",): a keyword's name */
     PyObject *get_running_loop; /* asyncio.get_running_loop */
     PyObject *current;          /* ContextVar of the current actor's cell */
     PyObject *scope;            /* ContextVar of what an ask inherits */

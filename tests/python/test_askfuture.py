@@ -124,8 +124,7 @@ def test_what_a_callback_raises_is_told_and_the_others_are_called():
         futures[0].add_done_callback(lambda f: seen.append(f.result()))
         futures[1].add_done_callback(explode)
         futures[2].add_done_callback(lambda f: seen.append(f.result()))
-        await asyncio.gather(*futures)
-        await asyncio.sleep(0)
+        await echo(3)
         assert told[0]["future"] is futures[1]
 
     run(main)

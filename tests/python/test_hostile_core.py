@@ -3,13 +3,15 @@ that call back into it at the worst moment."""
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_mailbox import World, double
+from test_mailbox import Loop, Port, World, double
 from wire_help import (
     ASK,
     HELLO,
@@ -21,6 +23,8 @@ from wire_help import (
     hello,
     in_segment,
 )
+
+from pulsar_native import _native
 
 
 @pytest.fixture
@@ -120,3 +124,126 @@ def test_relayed_chunks_out_of_order_hurt_nobody_else(
     hostile.write(chunk(0), second)
     assert not victim.port.heard("lost")
     assert world.result(arbiter.send(2, "double", 21)) == 42
+
+
+# --- programs ---
+
+
+def test_mailbox_that_is_still_being_made_can_be_looked_at() -> None:
+    seen: list[Any] = []
+
+    class Peeping(Port):
+        @property
+        def dumps(self) -> Any:  # type: ignore[override]
+            for made in gc.get_objects():
+                if type(made) is _native.Mailbox and made.number == 77:
+                    self.look(made)
+            raise LookupError("no port")
+
+        def look(self, mailbox: Any) -> None:
+            seen.append(mailbox)
+            assert mailbox.actor is None
+            assert mailbox.cell(77) is None
+            for use in (
+                lambda: mailbox.tasks,
+                lambda: mailbox.stats(),
+                lambda: mailbox.send(1, "x", (), {}),
+                lambda: mailbox.tell(1, "x", (), {}),
+                lambda: mailbox.enter(1),
+                lambda: mailbox.become(3),
+                lambda: mailbox.add_cell(),
+            ):
+                with pytest.raises(RuntimeError):
+                    use()
+
+    with pytest.raises(LookupError):
+        _native.Mailbox(77, None, Peeping(Loop()))
+    assert seen
+
+
+def test_table_that_holds_no_command_is_no_command(world: World) -> None:
+    a, b = world.pair()
+    a.port.table["double"] = object()
+    b.command("double", double)
+    assert world.result(a.send(2, "double", 21)) == 42
+
+
+def test_limits_belong_to_the_loops_thread(world: World) -> None:
+    a, b = world.pair()
+    threads: list[int] = []
+    b.command("note", lambda request: threads.append(threading.get_ident()))
+    b.mailbox.cell(2).limit(max_inflight=1)
+
+    async def wait(request: Any) -> None:
+        await held
+
+    held = world.loop.create_future()
+    b.command("wait", wait)
+    waiting, noted = a.send(2, "wait"), a.send(2, "note")
+    world.loop.run()
+    failures: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            b.mailbox.cell(2).limit(max_inflight=0)
+        except RuntimeError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert failures and not threads
+    held.set_result(None)
+    world.result(waiting)
+    world.result(noted)
+    assert threads == [threading.get_ident()]
+
+
+def test_raising_a_limit_runs_nothing_inside_a_command(world: World) -> None:
+    a, b = world.pair()
+    order: list[str] = []
+    cell = b.mailbox.cell(2)
+    cell.limit(max_inflight=1)
+
+    held = world.loop.create_future()
+
+    async def hold(request: Any) -> None:
+        await held
+        cell.limit(max_inflight=0)
+        order.append("hold goes on")
+
+    b.command("hold", hold)
+    b.command("note", lambda request: order.append("note"))
+    asks = [a.send(2, "hold"), a.send(2, "note")]
+    world.loop.run()
+    held.set_result(None)
+    for ask in asks:
+        world.result(ask)
+    assert order == ["hold goes on", "note"]
+
+
+def test_cancel_on_a_closed_loop_raises_what_the_loop_raised(
+    world: World,
+) -> None:
+    a, _ = world.pair()
+    world.loop.closed = True
+    other = a.send(2, "double", 1)
+    other.add_done_callback(lambda done: None)
+    with pytest.raises(RuntimeError, match="closed"):
+        other.cancel()
+    world.loop.closed = False
+
+
+def test_callbacks_run_in_the_order_of_adding(world: World) -> None:
+    a, _ = world.pair()
+    order: list[int] = []
+    for cancel in (True, False):
+        future = a.send(2, "never")
+        for i in range(3):
+            future.add_done_callback(lambda _, i=i: order.append(i))
+        if cancel:
+            future.cancel()
+        else:
+            a.mailbox.fail(2, lambda: KeyError("gone"))
+        world.loop.run()
+    assert order == [0, 1, 2] * 2
