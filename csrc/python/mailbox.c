@@ -243,19 +243,6 @@ mailbox_forget(PyObject *op, PyObject *unused)
 }
 
 static PyObject *
-mailbox_know(PyObject *op, PyObject *args)
-{
-    MailboxObject *self = (MailboxObject *)op;
-    unsigned long long target, serial;
-    if (!PyArg_ParseTuple(args, "KK:know", &target, &serial) ||
-        pn_mailbox_check(self) < 0)
-        return NULL;
-    if (pn_mailbox_shipped(self, target, serial) < 0)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 mailbox_peers(PyObject *op, PyObject *number)
 {
     MailboxObject *self = (MailboxObject *)op;
@@ -405,7 +392,7 @@ static PyMethodDef mailbox_methods[] = {
            "fail($self, target, make, /)\n--\n\n"
            "Fail the asks that wait for actors of target's node, or all if "
            "None, with the exceptions that make() gives."),
-    METHOD("know", mailbox_know, METH_VARARGS,
+    METHOD("know", pn_mailbox_know, METH_VARARGS,
            "know($self, target, serial, /)\n--\n\n"
            "Actor target knows the commands up to this serial."),
     METHOD("peers", mailbox_peers, METH_O,

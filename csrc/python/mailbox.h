@@ -244,6 +244,7 @@ void pn_mailbox_lose(MailboxObject *self, pn_peer *peer, int status);
 PyObject *pn_mailbox_connect(PyObject *op, PyObject *args, PyObject *kwargs);
 PyObject *pn_mailbox_disconnect(PyObject *op, PyObject *number);
 PyObject *pn_mailbox_limit(PyObject *op, PyObject *args);
+PyObject *pn_mailbox_know(PyObject *op, PyObject *args);
 PyObject *pn_mailbox_link_pair(PyObject *module, PyObject *unused);
 PyObject *pn_mailbox_enter(PyObject *op, PyObject *group);
 PyObject *pn_mailbox_connect_near(PyObject *op, PyObject *args,

@@ -122,3 +122,16 @@ pn_mailbox_limit(PyObject *op, PyObject *args)
         pn_link_limit(&((pn_peer *)entry->value)->link, &self->limits);
     Py_RETURN_NONE;
 }
+
+PyObject *
+pn_mailbox_know(PyObject *op, PyObject *args)
+{
+    MailboxObject *self = (MailboxObject *)op;
+    unsigned long long target, serial;
+    if (!PyArg_ParseTuple(args, "KK:know", &target, &serial) ||
+        pn_mailbox_check(self) < 0)
+        return NULL;
+    if (pn_mailbox_shipped(self, target, serial) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}

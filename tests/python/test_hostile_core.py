@@ -149,6 +149,7 @@ def test_mailbox_that_is_still_being_made_can_be_looked_at() -> None:
                 lambda: mailbox.stats(),
                 lambda: mailbox.send(1, "x", (), {}),
                 lambda: mailbox.tell(1, "x", (), {}),
+                lambda: mailbox.stream(1, "x", (), {}, 1),
                 lambda: mailbox.enter(1),
                 lambda: mailbox.become(3),
                 lambda: mailbox.add_cell(),
