@@ -178,8 +178,6 @@ class ManagedActor(NodeActor):
         self._tell_end(reason)
 
     def _heartbeat(self) -> None:
-        if self.state > ACTOR_STATES.RUN:
-            return
         self.mailbox.post(KIND_NOTIFY, self._arbiter, b"")
         info = self.info()
         if info is None:

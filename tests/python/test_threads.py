@@ -181,10 +181,10 @@ def test_send_threadsafe_that_was_cancelled_does_not_leave() -> None:
     async def main() -> None:
         commands.noted.clear()
         await pn.spawn()
-        future = here().send_threadsafe("arbiter", "note", "cancelled")
+        future = here().send_threadsafe("arbiter", "take_note", "cancelled")
         assert future.cancel()
         await asyncio.wrap_future(
-            here().send_threadsafe("arbiter", "note", "sent")
+            here().send_threadsafe("arbiter", "take_note", "sent")
         )
         assert [what for what, _ in commands.noted] == ["sent"]
 
@@ -198,7 +198,7 @@ def test_send_threadsafe_keeps_the_order_of_one_thread() -> None:
 
         def tell_all() -> None:
             futures = [
-                pn.send_threadsafe("arbiter", "note", n) for n in range(500)
+                pn.send_threadsafe("arbiter", "take_note", n) for n in range(500)
             ]
             for future in futures:
                 future.result(PATIENCE)
