@@ -58,8 +58,9 @@ load_result(MailboxObject *self, const pn_mail *message, PyObject *future)
     PyObject *value = pn_mailbox_load(self, message);
     if (value == NULL || message->ext.encoding == 0)
         return value;
-    PyObject *serializer = Py_XNewRef(pn_askfuture_serializer(future));
-    PyObject *result = NULL;
+    PyObject *serializer = NULL, *result = NULL;
+    if (!pn_sink_check(self->state, future))
+        serializer = Py_XNewRef(pn_askfuture_serializer(future));
     if (serializer == NULL)
         PyErr_SetString(PyExc_TypeError,
                         "a result came serialized that was not asked so");

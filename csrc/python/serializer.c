@@ -65,6 +65,8 @@ convert_values(conversion convert, PyObject *serializer, PyObject *dict)
     for (Py_ssize_t i = 0; err == 0 && i < PyList_GET_SIZE(keys); i++) {
         PyObject *key = PyList_GET_ITEM(keys, i);
         PyObject *old = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+        if (old == NULL && !PyErr_Occurred())
+            PyErr_SetObject(PyExc_KeyError, key);
         PyObject *value = old == NULL ? NULL : convert(serializer, old);
         err = value == NULL ? -1 : PyDict_SetItem(dict, key, value);
         Py_XDECREF(value);

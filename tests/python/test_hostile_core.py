@@ -16,12 +16,14 @@ from wire_help import (
     ASK,
     HELLO,
     LINK,
+    REPLY,
     TELL,
     descriptor,
     envelope,
     frame,
     hello,
     in_segment,
+    split,
 )
 
 from pulsar_native import _native
@@ -248,3 +250,45 @@ def test_callbacks_run_in_the_order_of_adding(world: World) -> None:
             a.mailbox.fail(2, lambda: KeyError("gone"))
         world.loop.run()
     assert order == [0, 1, 2] * 2
+
+
+# --- streams ---
+
+
+def raw_stream(world: World) -> tuple[Any, Any, Raw, int]:
+    """A mailbox, its stream from a node of our making, and the ask's id."""
+    a = world.actor(1)
+    hostile = Raw(world, a, 9)
+    stream = a.mailbox.stream(9, "items", (), {}, 2)
+    world.loop.run()
+    said = split(hostile.socket.recv(1 << 16))
+    return a, stream, hostile, next(s.id for s in said if s.kind == ASK)
+
+
+def test_serialized_end_of_a_stream_is_refused(world: World) -> None:
+    _, stream, hostile, id = raw_stream(world)
+    encoding = struct.pack("<BBHQ", 8, 0, 8, 1)
+    end = envelope(REPLY, b"N", source=9, target=1, id=id, extension=encoding)
+    hostile.write(end)
+    step = stream.__anext__()
+    with pytest.raises(TypeError, match="not asked so"):
+        step.send(None)
+
+
+def test_stream_that_ends_while_it_begins_to_wait_is_let_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, stream, _, _ = raw_stream(world)
+    steps = [stream.__anext__()]
+    del stream
+
+    def get_debug() -> bool:
+        steps[0].close()
+        a.mailbox.fail(None, lambda: KeyError("gone"))
+        gc.collect()
+        return False
+
+    monkeypatch.setattr(world.loop, "get_debug", get_debug)
+    with pytest.raises((RuntimeError, KeyError, StopAsyncIteration)):
+        steps[0].send(None)
+        steps[0].send(None)
