@@ -67,7 +67,7 @@ grow(pn_map *map)
 int
 pn_map_put(pn_map *map, uint64_t key, void *value)
 {
-    if (map->count * 4 >= map->capacity * 3) {
+    if (map->count * 4 >= map->capacity * 3 && pn_map_get(map, key) == NULL) {
         int err = grow(map);
         if (err < 0)
             return err;

@@ -28,7 +28,8 @@ void pn_map_free(pn_map *map);
 /* The value, or NULL. */
 void *pn_map_get(const pn_map *map, uint64_t key);
 
-/* Add or replace; value is not NULL. PN_ENOMEM leaves the map as it was. */
+/* Add or replace; value is not NULL. PN_ENOMEM leaves the map as it was;
+ * replacing takes no memory. */
 int pn_map_put(pn_map *map, uint64_t key, void *value);
 
 /* Remove and return the value; NULL if there is none. */

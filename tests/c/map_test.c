@@ -126,6 +126,21 @@ test_key_zero_and_the_last_key_are_keys(void)
 }
 
 static void
+test_put_replaces_without_memory(void)
+{
+    pn_map map = {0};
+    for (uint64_t key = 0; key < 6; key++) /* one more makes it grow */
+        CHECK_INT(pn_map_put(&map, key, &things[0]), PN_OK);
+    fail_after(0);
+    CHECK_INT(pn_map_put(&map, 3, &things[1]), PN_OK);
+    CHECK_INT(pn_map_put(&map, 6, &things[1]), PN_ENOMEM);
+    fail_never();
+    CHECK(pn_map_get(&map, 3) == &things[1]);
+    CHECK_INT(map.count, 6);
+    pn_map_free(&map);
+}
+
+static void
 test_put_replaces(void)
 {
     pn_map map = {0};
@@ -169,6 +184,7 @@ main(void)
     RUN(test_zeroed_map_is_empty);
     RUN(test_key_zero_and_the_last_key_are_keys);
     RUN(test_put_replaces);
+    RUN(test_put_replaces_without_memory);
     RUN(test_without_memory_nothing_changes);
     RUN(test_random_schedule_agrees_with_an_array);
     return 0;
