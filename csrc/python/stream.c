@@ -73,9 +73,9 @@ new_step(PyObject *stream)
 
 /* Begin to wait for the sink. 0, or -1 with an exception. */
 static int
-begin_waiting(StepObject *self)
+begin_waiting(StepObject *self, SinkObject *sink)
 {
-    PyObject *future = pn_sink_wait(self->stream->sink);
+    PyObject *future = pn_sink_wait(sink);
     if (future == NULL)
         return -1;
     Py_XSETREF(self->future, future);
@@ -118,10 +118,15 @@ step_send(PyObject *op, PyObject *sent, PyObject **result)
         }
         if (self->stream == NULL || self->stream->sink == NULL)
             break;
-        PyObject *value = pn_sink_take(self->stream->sink);
-        if (value != NULL || PyErr_Occurred())
+        SinkObject *sink =
+            (SinkObject *)Py_NewRef((PyObject *)self->stream->sink);
+        PyObject *value = pn_sink_take(sink);
+        bool ended = value != NULL || PyErr_Occurred();
+        int err = ended ? 0 : begin_waiting(self, sink);
+        Py_DECREF(sink);
+        if (ended)
             return finish(self, value, result);
-        if (begin_waiting(self) < 0) {
+        if (err < 0) {
             stop_waiting(self);
             return finish(self, NULL, result);
         }
