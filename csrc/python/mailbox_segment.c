@@ -225,7 +225,8 @@ pn_mailbox_tend_segments(MailboxObject *self)
     if (self->budget.count == 0)
         return;
     int64_t now = pn_clock_now();
-    int64_t idle = (int64_t)(self->segment_idle * 1e9);
+    bool ever = self->segment_idle < 1e9; /* nor is it NaN */
+    int64_t idle = ever ? (int64_t)(self->segment_idle * 1e9) : INT64_MAX;
     if (now - self->segments_seen < idle)
         return;
     self->segments_seen = now;

@@ -195,13 +195,28 @@ take_float(reader *from)
     return PyFloat_FromDouble(number);
 }
 
+/* A length, where at least as many bytes follow; -1 with ValueError. It is
+ * read once: the bytes may lie in memory that their sender can still write. */
+static Py_ssize_t
+take_length(reader *from)
+{
+    const volatile uint8_t *length = from->next;
+    Py_ssize_t size = left(from) > 0 ? *length : 0;
+    if (left(from) < 1 || left(from) - 1 < (size_t)size) {
+        (void)malformed();
+        return -1;
+    }
+    from->next++;
+    return size;
+}
+
 /* A length, and as many bytes. */
 static PyObject *
 take_sized(reader *from, int tag)
 {
-    if (left(from) < 1 || left(from) - 1 < from->next[0])
-        return malformed();
-    Py_ssize_t size = *from->next++;
+    Py_ssize_t size = take_length(from);
+    if (size < 0)
+        return NULL;
     const char *bytes = (const char *)from->next;
     from->next += size;
     if (tag == TAG_BYTES)
@@ -214,9 +229,9 @@ static PyObject *take_value(reader *from, int depth);
 static PyObject *
 take_tuple(reader *from, int depth)
 {
-    if (depth == 0 || left(from) < 1 || left(from) - 1 < from->next[0])
-        return malformed();
-    Py_ssize_t count = *from->next++;
+    Py_ssize_t count = depth == 0 ? -1 : take_length(from);
+    if (count < 0)
+        return depth == 0 ? malformed() : NULL;
     PyObject *tuple = PyTuple_New(count);
     for (Py_ssize_t i = 0; i < count && tuple != NULL; i++) {
         PyObject *item = take_value(from, depth - 1);
