@@ -13,7 +13,12 @@ from ._native import Spinner
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-__all__ = ["SpinningSelector", "usable_processors", "use_page"]
+__all__ = [
+    "SpinningSelector",
+    "mailbox_spinner",
+    "usable_processors",
+    "use_page",
+]
 
 # Shared by the fork server and its children: made before the first fork.
 _page = mmap.mmap(-1, mmap.PAGESIZE)
@@ -74,6 +79,11 @@ class SpinningSelector(selectors.EpollSelector):
     ) -> list[tuple[selectors.SelectorKey, int]]:
         """As EpollSelector.select."""
         return self._spinner.select(timeout, self._keys)
+
+
+def mailbox_spinner(fd: int, seconds: float) -> Spinner:
+    """For a mailbox of that descriptor, whose loop has another selector."""
+    return Spinner(fd, _page, _processors, seconds)
 
 
 def usable_processors() -> int:

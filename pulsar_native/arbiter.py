@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import collections
 import contextlib
 import functools
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 from . import _context, _logging, _native
 from ._asked import check_attributes
+from ._selector import mailbox_spinner
 from .actor import Actor
 from .consts import (
     ACTOR_STATES,
@@ -30,6 +32,9 @@ from .utils.config import Config
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 __all__ = ["Arbiter", "arbiter", "shutdown", "use_actor"]
+
+# In a loop that is not ours; seconds.
+_LONGEST_SPIN = 0.00005
 
 _RESERVED = frozenset({"arbiter", "monitor"})
 
@@ -72,11 +77,20 @@ class Arbiter(Manager):
         _context.set_loop_actor(loop, self)
         self.state = ACTOR_STATES.STARTING
         self._context.run(self.mailbox.attach, loop)
+        self._linger_in(loop)
         self._guard = _guard_of(weakref.ref(self))
         # Runs to the first yield at once, which makes the loop know it.
         with contextlib.suppress(StopIteration):
             self._guard.__anext__().__await__().send(None)
         _living.add(self)
+
+    def _linger_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Where the loop shows whether it is idle, wait awake for answers."""
+        ready = getattr(loop, "_ready", None)
+        seconds = min(self.cfg.spin, _LONGEST_SPIN)
+        if seconds > 0 and isinstance(ready, collections.deque):
+            fd = self.mailbox.fileno()
+            self.mailbox.linger(mailbox_spinner(fd, seconds), ready)
 
     async def _start(self) -> None:
         """Fire ``start``, and run."""

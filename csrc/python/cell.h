@@ -112,6 +112,9 @@ void pn_cell_drop_waiting(CellObject *cell);
 int pn_cell_hold(CellObject *cell, const pn_mail *mail);
 
 /* Methods of Mailbox: mailbox_cells.c. */
+/* Give back all cells, the own actor's included. */
+void pn_mailbox_drop_cells(MailboxObject *self);
+
 PyObject *pn_mailbox_add_cell(PyObject *op, PyObject *unused);
 PyObject *pn_mailbox_remove_cell(PyObject *op, PyObject *number);
 PyObject *pn_mailbox_get_cell(PyObject *op, PyObject *number);

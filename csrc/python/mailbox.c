@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "python/error.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_linger.h"
 #include "python/mailbox_payload.h"
 #include "python/mailbox_type.h"
 #include "python/stream.h"
@@ -114,6 +115,8 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
         Py_VISIT(cell);
     Py_VISIT(self->loop);
     Py_VISIT(self->of_loop);
+    Py_VISIT(self->spinner);
+    Py_VISIT(self->loop_ready);
     Py_VISIT(self->call_soon);
     Py_VISIT(self->end_turn);
     Py_VISIT(self->context);
@@ -128,19 +131,6 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     while ((entry = pn_map_next(&self->cells, &cursor)) != NULL)
         Py_VISIT((PyObject *)entry->value);
     return 0;
-}
-
-static void
-drop_cells(MailboxObject *self)
-{
-    pn_map cells = self->cells;
-    self->cells = (pn_map){0};
-    size_t cursor = 0;
-    const pn_map_entry *entry;
-    while ((entry = pn_map_next(&cells, &cursor)) != NULL)
-        Py_DECREF((PyObject *)entry->value);
-    pn_map_free(&cells);
-    Py_CLEAR(self->main);
 }
 
 /* Give back the futures that nobody will resolve. */
@@ -165,9 +155,11 @@ mailbox_clear(PyObject *op)
     self->closed = true;
     drop_pending(self);
     pn_mailbox_drop_ready(self);
-    drop_cells(self);
+    pn_mailbox_drop_cells(self);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->of_loop);
+    Py_CLEAR(self->spinner);
+    Py_CLEAR(self->loop_ready);
     Py_CLEAR(self->call_soon);
     Py_CLEAR(self->end_turn);
     Py_CLEAR(self->context);
@@ -419,6 +411,7 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("forget", mailbox_forget, METH_NOARGS,
            "forget($self, /)\n--\n\n"
            "In a forked child: close every descriptor without a byte."),
+    METHOD("linger", pn_mailbox_linger, METH_FASTCALL, NULL),
     METHOD("_on_ready", pn_mailbox_on_ready, METH_NOARGS, NULL),
     METHOD("_end_turn", pn_mailbox_end_turn, METH_NOARGS, NULL),
     {NULL, NULL, 0, NULL},

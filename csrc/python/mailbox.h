@@ -139,6 +139,7 @@ typedef struct MailboxObject {
     pn_link_limits limits;
     pn_askfutures woken; /* whose callbacks are to be called */
     bool busy;           /* inside a dispatch */
+    bool lingers;        /* the next turn is to linger, too */
     bool lone;           /* what is sent leaves at once, though busy */
     bool turn;           /* end_turn is to be called */
     bool held;           /* nothing is handled until attach */
@@ -149,9 +150,11 @@ typedef struct MailboxObject {
     PyObject *loop;
     PyObject *of_loop; /* {"loop": loop}: keywords of an AskFuture */
     PyObject *call_soon;
-    PyObject *end_turn; /* bound methods of this object */
-    PyObject *context;  /* that of attach: commands run in copies of it */
-    PyObject *slow;     /* set of commands that were slow */
+    PyObject *spinner;    /* with which to linger, or NULL */
+    PyObject *loop_ready; /* sized: what the loop has to call yet */
+    PyObject *end_turn;   /* bound methods of this object */
+    PyObject *context;    /* that of attach: commands run in copies of it */
+    PyObject *slow;       /* set of commands that were slow */
     pn_port port;
 } MailboxObject;
 
@@ -277,6 +280,10 @@ PyObject *pn_mailbox_wait(PyObject *op, PyObject *seconds);
  * PN_MORE: there is nothing at all. It may be lost afterwards, and an
  * exception be set, which is to end the program's loop. */
 int pn_mailbox_read_once(MailboxObject *self, pn_peer *peer);
+
+/* Handle what the links have now: None, or NULL with what is to end the
+ * loop. */
+PyObject *pn_mailbox_dispatch(MailboxObject *self);
 
 /* --- receiving: mailbox_receive.c --- */
 

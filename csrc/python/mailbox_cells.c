@@ -76,3 +76,16 @@ pn_mailbox_get_cell(PyObject *op, PyObject *number)
     CellObject *cell = pn_mailbox_cell((MailboxObject *)op, value);
     return Py_NewRef(cell == NULL ? Py_None : (PyObject *)cell);
 }
+
+void
+pn_mailbox_drop_cells(MailboxObject *self)
+{
+    pn_map cells = self->cells;
+    self->cells = (pn_map){0};
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while ((entry = pn_map_next(&cells, &cursor)) != NULL)
+        Py_DECREF((PyObject *)entry->value);
+    pn_map_free(&cells);
+    Py_CLEAR(self->main);
+}

@@ -3,7 +3,9 @@
 #include "python/cell.h"
 #include "python/error.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_linger.h"
 #include "python/mailbox_payload.h"
+#include "python/spinner.h"
 #include "sys/clock.h"
 
 #include <errno.h>
@@ -319,19 +321,10 @@ finish_batch(MailboxObject *self)
     return NULL;
 }
 
-PyObject *
-pn_mailbox_end_turn(PyObject *op, PyObject *unused)
+/* Read what was left over in the turn before. */
+static PyObject *
+read_left_over(MailboxObject *self)
 {
-    (void)unused;
-    MailboxObject *self = (MailboxObject *)op;
-    self->turn = false;
-    self->turn_began = 0;
-    if (self->closed || self->busy)
-        Py_RETURN_NONE;
-    pn_mailbox_tend_segments(self);
-    pn_mailbox_flush_dirty(self);
-    if (self->closed || self->held || !is_left(self))
-        Py_RETURN_NONE;
     int64_t deadline = pn_clock_now() + BATCH_NS;
     self->busy = true;
     read_box(self, deadline);
@@ -370,13 +363,9 @@ handle_events(MailboxObject *self, const pn_poll_event *events, int count)
 }
 
 PyObject *
-pn_mailbox_on_ready(PyObject *op, PyObject *unused)
+pn_mailbox_dispatch(MailboxObject *self)
 {
-    (void)unused;
-    MailboxObject *self = (MailboxObject *)op;
     pn_poll_event events[PN_POLL_BATCH];
-    if (self->closed || self->busy || self->held || self->poller.fd < 0)
-        Py_RETURN_NONE;
     int count = pn_poller_wait(&self->poller, events, PN_POLL_BATCH, 0);
     if (count < 0)
         return pn_raise_status(self->state, count);
@@ -384,6 +373,36 @@ pn_mailbox_on_ready(PyObject *op, PyObject *unused)
     self->flushed_at = pn_clock_now();
     handle_events(self, events, count);
     return finish_batch(self);
+}
+
+PyObject *
+pn_mailbox_end_turn(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    MailboxObject *self = (MailboxObject *)op;
+    bool lingers = self->lingers;
+    self->turn = self->lingers = false;
+    self->turn_began = 0;
+    if (self->closed || self->busy)
+        Py_RETURN_NONE;
+    pn_mailbox_tend_segments(self);
+    pn_mailbox_flush_dirty(self);
+    if (self->closed || self->held)
+        Py_RETURN_NONE;
+    PyObject *done = is_left(self) ? read_left_over(self) : Py_NewRef(Py_None);
+    return lingers ? pn_mailbox_linger_on(self, done) : done;
+}
+
+PyObject *
+pn_mailbox_on_ready(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    MailboxObject *self = (MailboxObject *)op;
+    if (self->closed || self->busy || self->held || self->poller.fd < 0)
+        Py_RETURN_NONE;
+    if (self->spinner != NULL)
+        pn_spinner_woke(self->spinner);
+    return pn_mailbox_linger_on(self, pn_mailbox_dispatch(self));
 }
 
 /* What poll takes: nothing of what is negative, or no number. */

@@ -111,6 +111,23 @@ wait_for_events(pn_spin *spin, struct epoll_event *events, int64_t ns)
     return count;
 }
 
+bool
+pn_spinner_spin(PyObject *op)
+{
+    SpinnerObject *self = (SpinnerObject *)op;
+    bool ready;
+    Py_BEGIN_ALLOW_THREADS
+    ready = pn_spin_wait(&self->spin, -1);
+    Py_END_ALLOW_THREADS
+    return ready;
+}
+
+void
+pn_spinner_woke(PyObject *op)
+{
+    pn_spin_woke(&((SpinnerObject *)op)->spin);
+}
+
 /* What select gives for an event: (key, events), or nothing for a descriptor
  * that has no key. 0, or -1 with an exception. */
 static int

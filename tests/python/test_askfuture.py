@@ -6,12 +6,15 @@ import asyncio
 import contextvars
 import gc
 import logging
+import socket
+import threading
 from typing import Any
 
 import pytest
 from actors_help import run
 
 import pulsar_native as pn
+from pulsar_native import _native
 
 marker: contextvars.ContextVar[int] = contextvars.ContextVar("marker")
 
@@ -239,5 +242,50 @@ def test_wrong_arguments_are_refused(call: Any):
         with pytest.raises(TypeError):
             call(future)
         assert await future == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("spin", [0.0, 0.00005])
+def test_who_asks_without_end_leaves_the_loop_to_others(spin: float):
+    async def main():
+        loop = asyncio.get_running_loop()
+        pn.arbiter(spin=spin)
+        worker = await pn.spawn(spin=spin)
+        ours, theirs = socket.socketpair()
+        ended: list[str] = []
+        theirs.send(b"!")
+        with ours, theirs:
+
+            def readable() -> None:
+                loop.remove_reader(ours)
+                ended.append("reader")
+
+            loop.add_reader(ours, readable)
+            loop.call_later(0.01, ended.append, "timer")
+            thread = threading.Timer(
+                0.01, loop.call_soon_threadsafe, (ended.append, "thread")
+            )
+            thread.start()
+            while len(ended) < 3:
+                assert await pn.send(worker, askfuture_echo, 1) == 1
+            thread.join()
+        assert sorted(ended) == ["reader", "thread", "timer"]
+
+    run(main)
+
+
+def test_lingering_wants_a_spinner_and_something_sized():
+    async def main():
+        mailbox = pn.arbiter().mailbox
+        spinner = _native.Spinner(mailbox.fileno(), bytearray(4096), 1, 0.0)
+        with pytest.raises(TypeError):
+            mailbox.linger(spinner)  # type: ignore[call-arg]
+        with pytest.raises(TypeError):
+            mailbox.linger(None, [])  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            mailbox.linger(spinner, 1)  # type: ignore[arg-type]
+        mailbox.linger(spinner, [])
+        assert await echo(1) == 1
 
     run(main)

@@ -304,6 +304,10 @@ class HeldPage(bytearray):
     """Memory with attributes and weak references."""
 
 
+class HeldList(list[Any]):
+    """A sized object that is in cycles."""
+
+
 class HeldLoop:
     """As much of a loop as a mailbox needs."""
 
@@ -373,6 +377,8 @@ def attached_cycle() -> Any:
     os.close(theirs)
     one.connect(2, ours)
     one.attach(loop)  # type: ignore[arg-type]
+    spinner = _native.Spinner(one.fileno(), HeldPage(4096), 1, 0.0)
+    one.linger(spinner, HeldList([one]))
     future = one.send("two", "ping", (bytes(10),), {})
     future.one = one  # type: ignore[attr-defined]
     return loop
