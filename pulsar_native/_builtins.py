@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._claims import Claims
+from ._lending import take
 from ._native import Request
 from .commands import Command, table
 from .exceptions import CommandError
@@ -65,6 +66,12 @@ def call(
 ) -> Any:
     """Call ``function(*args, **kwargs)``; await what it gives."""
     return function(*args, **kwargs)
+
+
+@_builtin()
+def _pull(request: Request, token: int) -> Any:
+    """Stream from an iterator that was lent as an argument."""
+    return take(token)
 
 
 @_builtin(ack=False)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from . import _pickling, _sources, commands
+from . import _lending, _pickling, _sources, commands
 from ._builtins import table
 from ._native import current, dump_down, load_down
 from ._progress import KIND_PROGRESS, Progress, Watching
@@ -67,6 +67,7 @@ class Port:
         self.loads = _pickling.loads
         self.dump_error = _pickling.dumps_exception
         self.drive = _sources.drive
+        self.lend = _lending.lend
         self.table = table
         self.names: dict[str, int] = {}
         self.watching = Watching()

@@ -16,10 +16,10 @@
 
 /* Attributes of the port object, in the order of pn_port. */
 static const char *const port_names[] = {
-    "dumps",  "loads",   "dump_error", "load_error", "start_task",
-    "defer",  "drive",   "control",    "lost",       "fatal",
-    "failed", "resolve", "explain",    "define",     "introduce",
-    "proxy",  "actor",   "progress",   "table",      "names",
+    "dumps",    "loads",   "dump_error", "load_error", "start_task", "defer",
+    "lend",     "drive",   "control",    "lost",       "fatal",      "failed",
+    "resolve",  "explain", "define",     "introduce",  "proxy",      "actor",
+    "progress", "table",   "names",
 };
 
 #define PORT_SIZE (sizeof port_names / sizeof *port_names)
@@ -388,8 +388,7 @@ static PyMethodDef mailbox_methods[] = {
            "know($self, target, serial, /)\n--\n\n"
            "Actor target knows the commands up to this serial."),
     METHOD("peers", mailbox_peers, METH_O,
-           "peers($self, number, /)\n--\n\n"
-           "Numbers of the actors that it talks with through this mailbox."),
+           "peers($self, number, /)\n--\n\nWho talks with it here."),
     METHOD("stats", mailbox_stats, METH_NOARGS,
            "stats($self, /)\n--\n\n"
            "Counts: links, pending, queued_messages, queued_bytes, handled, "

@@ -78,6 +78,7 @@ typedef struct {
     PyObject *load_error; /* (source, condition, bytes) -> exception */
     PyObject *start_task; /* (awaitable, context) -> Task */
     PyObject *defer;      /* (function, request, args, kwargs) -> awaitable */
+    PyObject *lend;       /* (cell, args, kwargs) -> (args, kwargs, release) */
     PyObject *drive;      /* (source, iterator or awaitable) -> coroutine */
     PyObject *control;    /* (kind, source, id, bytes) -> None */
     PyObject *lost;       /* (number, status, text) -> None */

@@ -55,6 +55,8 @@ tamed(MailboxObject *self, uint64_t source, PyObject *error)
 static PyObject *
 load_result(MailboxObject *self, const pn_mail *message, PyObject *future)
 {
+    if (pn_sink_check(self->state, future))
+        return Py_NewRef(Py_None); /* the end of a stream says no more */
     PyObject *value = pn_mailbox_load(self, message);
     if (value == NULL || message->ext.encoding == 0)
         return value;

@@ -9,6 +9,8 @@
 #include "python/source.h"
 #include "sys/clock.h"
 
+#include <string.h>
+
 /* A command that took this long is slow: what was answered before it leaves
  * before it runs again. */
 #define SLOW_NS 500000
@@ -416,6 +418,15 @@ must_wait(const CellObject *cell)
            (cell->waiting != NULL && cell->waiting->count > 0);
 }
 
+/* What pulls a lent iterator never waits: who has lent it waits for that. */
+static bool
+is_pull(const pn_envelope *env)
+{
+    static const char pull[] = ":_pull";
+    return env->command_size == sizeof pull - 1 &&
+           memcmp(env->command, pull, sizeof pull - 1) == 0;
+}
+
 /* Whether nobody wants it any more. */
 static bool
 is_dropped(CellObject *cell, const pn_mail *mail)
@@ -461,7 +472,7 @@ pn_mailbox_run(MailboxObject *self, const pn_mail *mail)
     if (is_dropped(cell, mail))
         return;
     Py_INCREF(cell); /* it may end meanwhile */
-    if (must_wait(cell))
+    if (must_wait(cell) && !is_pull(&mail->env))
         hold_back(cell, mail);
     else
         begin(cell, mail);

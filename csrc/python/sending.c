@@ -98,6 +98,62 @@ pack_baggage(pn_state *state, pn_sending *call)
     return PyErr_Occurred() ? -1 : 0;
 }
 
+static bool
+is_iterator(PyObject *value)
+{
+    const PyAsyncMethods *async = Py_TYPE(value)->tp_as_async;
+    return async != NULL && async->am_anext != NULL;
+}
+
+static bool
+has_iterators(PyObject *args, PyObject *kwargs)
+{
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
+        if (is_iterator(PyTuple_GET_ITEM(args, i)))
+            return true;
+    }
+    while (PyDict_Next(kwargs, &position, &key, &value)) {
+        if (is_iterator(value))
+            return true;
+    }
+    return false;
+}
+
+/* Asynchronous iterators stay here, and are lent: the target streams from
+ * them. 0, or -1 with an exception. */
+static int
+lend_iterators(pn_sending *call)
+{
+    if (!has_iterators(call->args, call->kwargs))
+        return 0;
+    PyObject *lend = Py_NewRef(call->cell->mailbox->port.lend);
+    call->lent = PyObject_CallFunctionObjArgs(lend, (PyObject *)call->cell,
+                                              call->args, call->kwargs, NULL);
+    Py_DECREF(lend);
+    PyObject *release;
+    if (call->lent != NULL && !PyTuple_Check(call->lent))
+        PyErr_SetString(PyExc_TypeError, "port.lend gives no tuple");
+    else if (call->lent != NULL &&
+             PyArg_ParseTuple(call->lent, "O!O!O", &PyTuple_Type, &call->args,
+                              &PyDict_Type, &call->kwargs, &release))
+        return 0;
+    return -1;
+}
+
+int
+pn_sending_end_by(const pn_sending *call, PyObject *future)
+{
+    if (call->lent == NULL)
+        return 0;
+    PyObject *release = PyTuple_GET_ITEM(call->lent, 2);
+    PyObject *done =
+        PyObject_CallMethod(future, "add_done_callback", "O", release);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 int
 pn_sending_begin(pn_sending *call, CellObject *cell, PyObject *const *args)
 {
@@ -117,7 +173,8 @@ pn_sending_begin(pn_sending *call, CellObject *cell, PyObject *const *args)
     }
     if (pn_scope_read(self->state, &call->scope) == 0 &&
         pack_baggage(self->state, call) == 0 &&
-        resolve(self, args[0], call) == 0 && look_up(self, args[1], call) == 0)
+        resolve(self, args[0], call) == 0 &&
+        look_up(self, args[1], call) == 0 && lend_iterators(call) == 0)
         return 0;
     pn_sending_end(call);
     return -1;
@@ -149,6 +206,7 @@ pn_sending_end(pn_sending *call)
     Py_CLEAR(call->name);
     Py_CLEAR(call->command);
     Py_CLEAR(call->known);
+    Py_CLEAR(call->lent);
     Py_CLEAR(call->serializer);
     Py_CLEAR(call->dumped_args);
     Py_CLEAR(call->dumped_kwargs);

@@ -15,6 +15,9 @@ typedef struct {
     PyObject *args;
     PyObject *kwargs;
     PyObject *baggage;     /* bytes that travel along, or NULL */
+    PyObject *lent;        /* (args, kwargs, release), if iterators were among
+                            * them: what is sent instead, and a callable for the
+                            * end of the ask; or NULL */
     uint64_t window;       /* of a stream; 0: a reply is asked for */
     PyObject *serializer;  /* by which args and kwargs were dumped */
     PyObject *dumped_args; /* what these are then */
@@ -27,6 +30,10 @@ typedef struct {
 int pn_sending_begin(pn_sending *call, CellObject *cell,
                      PyObject *const *args);
 void pn_sending_end(pn_sending *call);
+
+/* What was lent is released when the future of the ask is done. 0, or -1 with
+ * an exception. */
+int pn_sending_end_by(const pn_sending *call, PyObject *future);
 
 /* Send it as an ask for which waiter, a future or a sink, stands in the
  * pending table; what cannot be sent is its failure. 0, or -1 with an

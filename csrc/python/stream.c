@@ -409,7 +409,9 @@ pn_cell_stream(CellObject *cell, PyObject *const *args, Py_ssize_t nargs)
     if (sink != NULL)
         self = (StreamObject *)type->tp_alloc(type, 0);
     call.window = window;
-    if (sink != NULL && nargs == 6)
+    if (sink != NULL && call.lent != NULL)
+        sink->on_end = Py_NewRef(PyTuple_GET_ITEM(call.lent, 2));
+    else if (sink != NULL && nargs == 6)
         sink->on_end = Py_NewRef(args[5]);
     if (self != NULL &&
         pn_mailbox_ask(cell->mailbox, &call, (PyObject *)sink) < 0)

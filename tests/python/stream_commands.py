@@ -218,3 +218,100 @@ async def consume_some(
     stream = pn.stream(target, command, *args)
     kept.append(stream)
     return [await anext(stream) for _ in range(count)]
+
+
+# --- iterators as arguments ---
+
+
+@pn.command()
+async def add_up(
+    request: pn.Request, numbers: AsyncIterator[int], *, more: Any = None
+) -> int:
+    total = 0
+    async for n in numbers:
+        total += n
+    if more is not None:
+        async for n in more:
+            total += n
+    return total
+
+
+@pn.command()
+async def first_of(request: pn.Request, numbers: AsyncIterator[int]) -> int:
+    async for n in numbers:
+        return n
+    return -1
+
+
+@pn.command()
+def ignores(request: pn.Request, numbers: Any) -> str:
+    return type(numbers).__name__
+
+
+@pn.command()
+async def keeps(request: pn.Request, numbers: AsyncIterator[int]) -> int:
+    kept.append(numbers)
+    return await anext(numbers)
+
+
+@pn.command()
+async def goes_on(request: pn.Request) -> str:
+    try:
+        async for _ in kept.pop():
+            pass
+    except Exception as error:
+        return type(error).__name__
+    return "no failure"
+
+
+@pn.command()
+async def doubled(
+    request: pn.Request, numbers: AsyncIterator[int]
+) -> AsyncIterator[int]:
+    async for n in numbers:
+        yield 2 * n
+
+
+@pn.command()
+async def hand_on(
+    request: pn.Request, target: Any, numbers: AsyncIterator[int]
+) -> int:
+    total: int = await pn.send(target, "add_up", numbers)
+    return total
+
+
+told: list[int] = []
+
+
+@pn.command(ack=False)
+async def told_sum(request: pn.Request, numbers: AsyncIterator[int]) -> None:
+    told.append(sum([n async for n in numbers]))
+
+
+@pn.command()
+def told_here(request: pn.Request) -> list[int]:
+    return told
+
+
+@pn.command()
+async def reads_twice(request: pn.Request, numbers: Any) -> str:
+    token = numbers._token
+    async for _ in numbers:
+        pass
+    again = type(numbers)(numbers._number, token)
+    try:
+        async for _ in again:
+            pass
+    except pn.CommandError:
+        return "once only"
+    return "twice"
+
+
+@pn.command()
+async def sends_to(request: pn.Request, target: Any, count: int) -> int:
+    async def numbers() -> AsyncIterator[int]:
+        for n in range(count):
+            yield n
+
+    total: int = await pn.send(target, "add_up", numbers())
+    return total

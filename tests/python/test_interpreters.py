@@ -73,7 +73,8 @@ class Port:
     def control(self, *told):
         self.told.append(told)
 
-    start_task = defer = drive = lost = fatal = failed = explain = control
+    start_task = defer = drive = lend = lost = fatal = failed = control
+    explain = control
     define = introduce = proxy = actor = progress = control
 
     def future(self, *, loop):

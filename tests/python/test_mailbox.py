@@ -133,6 +133,9 @@ class Port:
             context=context,
         )
 
+    def lend(self, cell: Any, args: Any, kwargs: Any) -> Any:
+        raise TypeError("nothing is lent")
+
     async def drive(self, source: Any, items: Any) -> None:
         items.close()
 
