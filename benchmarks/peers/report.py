@@ -98,7 +98,8 @@ def ratio(one: Row, other: Row, form: Form) -> tuple[float, float, float]:
     ]
     if other.get("recorded") or not pairs:
         pairs = [(mine["median"], theirs["median"])]
-    each = [a / b if form.more else b / a for a, b in pairs]
+    each = [a / b if form.more else b / a for a, b in pairs if a and b]
+    each = each or [float("nan")]  # nothing came in the time
     return median(each), min(each), max(each)
 
 
