@@ -95,7 +95,7 @@ pn_mailbox_lend(MailboxObject *self, pn_peer *peer, const pn_envelope *env,
                 const pn_parcel *parcel, pn_extension *ext)
 {
     if (parcel->size < PN_SEGMENT_THRESHOLD || self->budget.byte_limit == 0 ||
-        pn_node_of(env->target) != peer->node)
+        !peer->greeted || pn_node_of(env->target) != peer->node)
         return false;
     int64_t now = pn_clock_now();
     pn_segpool *pool = pool_of(self, peer);
