@@ -14,10 +14,10 @@ typedef struct {
     PyObject *known; /* the BaseCommand of that name here, or NULL */
     PyObject *args;
     PyObject *kwargs;
-    PyObject *baggage;     /* bytes that travel along, or NULL */
-    PyObject *lent;        /* (args, kwargs, release), if iterators were among
-                            * them: what is sent instead, and a callable for the
-                            * end of the ask; or NULL */
+    PyObject *baggage; /* bytes that travel along, or NULL */
+    /* (args, kwargs, release), if iterators were among them: what is sent in
+     * their place, and a callable for the end of the ask; or NULL. */
+    PyObject *lent;
     uint64_t window;       /* of a stream; 0: a reply is asked for */
     PyObject *serializer;  /* by which args and kwargs were dumped */
     PyObject *dumped_args; /* what these are then */
