@@ -99,8 +99,7 @@ def write_items(descriptor, options):
         item = item_of(options)
         while True:
             data = pickle.dumps(item, 5)
-            writer.write(LENGTH.pack(len(data)))
-            writer.write(data)
+            writer.write(LENGTH.pack(len(data)) + data)
             await writer.drain()
 
     try:
