@@ -18,6 +18,7 @@ from __future__ import annotations
 from ._context import get_actor
 from ._coroutines import Coroutines as _Coroutines
 from ._later import Later, send_after
+from ._metrics import metrics
 from ._native import Request, current_request
 from ._processes import Processes as _Processes
 from ._scope import deadline
@@ -108,6 +109,7 @@ __all__ = [
     "get_kind",
     "get_proxy",
     "is_actor",
+    "metrics",
     "propagate",
     "register_kind",
     "send",

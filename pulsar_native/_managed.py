@@ -182,7 +182,8 @@ class ManagedActor(NodeActor):
         info = self.info()
         if info is None:
             return
-        stable = {**info["actor"], "uptime": 0}, repr(info["extra"])
+        told_of = repr((info["extra"], info.get("mailbox")))
+        stable = {**info["actor"], "uptime": 0}, told_of
         if stable != self._last_info:
             self._last_info = stable
             told = self.mailbox.send("arbiter", "notify", (info,), {})

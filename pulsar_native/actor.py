@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._executor import ContextExecutor
 from ._making import Making, sort_out
+from ._metrics import mailbox_info
 from ._native import Cell, Mailbox
 from ._system import system_info
 from .commands import AnyCommand
@@ -393,6 +394,7 @@ class Actor(EventHandler):
         return {
             "actor": actor,
             "extra": self.extra,
+            "mailbox": mailbox_info(self._cell),
             "system": system_info() if self.is_process() else {},
         }
 

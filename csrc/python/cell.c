@@ -1,6 +1,7 @@
 #include "python/cell.h"
 
 #include "python/stream.h"
+#include "sys/clock.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -167,6 +168,17 @@ cell_get_waiting_bytes(PyObject *op, void *closure)
 }
 
 static PyObject *
+cell_get_oldest(PyObject *op, void *closure)
+{
+    (void)closure;
+    const pn_waiting *waiting = ((CellObject *)op)->waiting;
+    const pn_waiting_entry *first =
+        waiting == NULL ? NULL : pn_waiting_oldest(waiting);
+    int64_t age = first == NULL ? 0 : pn_clock_now() - first->came;
+    return PyFloat_FromDouble((double)age / 1e9);
+}
+
+static PyObject *
 cell_get_max_inflight(PyObject *op, void *closure)
 {
     (void)closure;
@@ -202,6 +214,8 @@ static PyGetSetDef cell_getset[] = {
      "How many messages wait for others to end.", NULL},
     {"waiting_bytes", cell_get_waiting_bytes, NULL,
      "How many bytes their payloads have.", NULL},
+    {"oldest", cell_get_oldest, NULL,
+     "How many seconds the oldest of them has waited; 0.0 without one.", NULL},
     {"max_inflight", cell_get_max_inflight, NULL,
      "How many requests may be under way at once; 0: no limit.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -8,6 +8,7 @@
 #include "python/mailbox_linger.h"
 #include "python/mailbox_payload.h"
 #include "python/mailbox_type.h"
+#include "python/metrics.h"
 #include "python/stream.h"
 
 #include <stddef.h>
@@ -123,6 +124,9 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->slow);
     for (size_t i = 0; i < PORT_SIZE; i++)
         Py_VISIT(port[i]);
+    int err = pn_metrics_traverse(self, visit, arg);
+    if (err != 0)
+        return err;
     size_t cursor = 0;
     const pn_map_entry *entry;
     while ((entry = pn_map_next(&self->pending.waiters, &cursor)) != NULL)
@@ -164,6 +168,7 @@ mailbox_clear(PyObject *op)
     Py_CLEAR(self->end_turn);
     Py_CLEAR(self->context);
     Py_CLEAR(self->slow);
+    pn_metrics_clear(self);
     for (size_t i = 0; i < PORT_SIZE; i++)
         Py_CLEAR(port[i]);
     return 0;
@@ -181,6 +186,7 @@ mailbox_dealloc(PyObject *op)
     pn_deadlines_free(&self->deadlines);
     pn_map_free(&self->running);
     pn_map_free(&self->recalled);
+    pn_metrics_free(self);
     pn_buffer_free(&self->spare);
     type->tp_free(op);
     Py_DECREF(type);
@@ -253,32 +259,6 @@ mailbox_peers(PyObject *op, PyObject *number)
         Py_XDECREF(peer);
     }
     return list;
-}
-
-static PyObject *
-mailbox_stats(PyObject *op, PyObject *unused)
-{
-    (void)unused;
-    MailboxObject *self = (MailboxObject *)op;
-    size_t messages = 0, bytes = 0, cursor = 0;
-    const pn_map_entry *entry;
-    while ((entry = pn_map_next(&self->peers, &cursor)) != NULL) {
-        const pn_peer *peer = entry->value;
-        messages += peer->link.out.messages;
-        bytes += peer->link.out.bytes;
-    }
-    if (self->main == NULL)
-        return pn_mailbox_unusable();
-    return Py_BuildValue(
-        "{s:n,s:n,s:n,s:n,s:K,s:K,s:n,s:K,s:n,s:n}", "links",
-        (Py_ssize_t)self->peers.count + (self->closed ? 0 : 1), "pending",
-        (Py_ssize_t)pn_pending_count(&self->pending), "queued_messages",
-        (Py_ssize_t)messages, "queued_bytes", (Py_ssize_t)bytes, "handled",
-        (unsigned long long)self->main->handled, "dead_letters",
-        (unsigned long long)self->main->dead_letters, "direct",
-        (Py_ssize_t)pn_direct_count(self), "relayed",
-        (unsigned long long)self->relayed, "segments",
-        (Py_ssize_t)self->budget.count, "loans", (Py_ssize_t)self->loans);
 }
 
 static PyObject *
@@ -389,7 +369,11 @@ static PyMethodDef mailbox_methods[] = {
            "Actor target knows the commands up to this serial."),
     METHOD("peers", mailbox_peers, METH_O,
            "peers($self, number, /)\n--\n\nWho talks with it here."),
-    METHOD("stats", mailbox_stats, METH_NOARGS,
+    METHOD("commands", pn_mailbox_commands, METH_NOARGS,
+           "commands($self, /)\n--\n\n"
+           "What each command did: (name, failed, seconds, counts by log2 of "
+           "microseconds)."),
+    METHOD("stats", pn_mailbox_stats, METH_NOARGS,
            "stats($self, /)\n--\n\n"
            "Counts: links, pending, queued_messages, queued_bytes, handled, "
            "dead_letters."),

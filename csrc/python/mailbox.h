@@ -156,6 +156,7 @@ typedef struct MailboxObject {
     PyObject *end_turn;   /* bound methods of this object */
     PyObject *context;    /* that of attach: commands run in copies of it */
     PyObject *slow;       /* set of commands that were slow */
+    pn_map records;       /* address of a BaseCommand -> pn_record */
     pn_port port;
 } MailboxObject;
 

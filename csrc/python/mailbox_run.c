@@ -3,6 +3,7 @@
 #include "python/command.h"
 #include "python/future.h"
 #include "python/mailbox_payload.h"
+#include "python/metrics.h"
 #include "python/replier.h"
 #include "python/request.h"
 #include "python/serializer.h"
@@ -10,10 +11,6 @@
 #include "sys/clock.h"
 
 #include <string.h>
-
-/* A command that took this long is slow: what was answered before it leaves
- * before it runs again. */
-#define SLOW_NS 500000
 
 /* While a batch runs, answers wait no longer than this for its end. */
 #define GATHER_NS 100000
@@ -40,6 +37,14 @@ fail_run(CellObject *cell, const pn_envelope *env)
     Py_DECREF(error);
 }
 
+/* The same for one that runs its command. */
+static void
+fail_request(RequestObject *request, const pn_envelope *env)
+{
+    pn_metrics_end(request, pn_clock_now(), true);
+    fail_run(request->cell, env);
+}
+
 /* --- running --- */
 
 /* Before something that may take long: let no answer wait for it. */
@@ -53,18 +58,6 @@ flush_before(MailboxObject *self, PyObject *command, int64_t now)
     PyErr_Clear();
     if (slow != 0 || now - self->flushed_at > GATHER_NS)
         pn_mailbox_flush_dirty(self);
-}
-
-static void
-note_duration(MailboxObject *self, PyObject *command, int64_t duration)
-{
-    int err = 0;
-    if (duration > SLOW_NS)
-        err = PySet_Add(self->slow, command);
-    else if (PySet_Size(self->slow) > 0)
-        err = PySet_Discard(self->slow, command);
-    if (err < 0)
-        PyErr_Clear();
 }
 
 static PyObject *
@@ -235,7 +228,7 @@ start_task(RequestObject *request, const pn_envelope *env, PyObject *awaitable,
     PyObject *task = PyObject_Vectorcall(start, args, 2, NULL);
     Py_DECREF(start);
     if (task == NULL || pn_replier_watch(request, task) < 0)
-        fail_run(request->cell, env);
+        fail_request(request, env);
     Py_XDECREF(task);
 }
 
@@ -253,7 +246,7 @@ start_stream(RequestObject *request, const pn_mail *mail, PyObject *items,
     Py_DECREF(drive);
     Py_XDECREF(source);
     if (coroutine == NULL)
-        fail_run(request->cell, &mail->env);
+        fail_request(request, &mail->env);
     else
         start_task(request, &mail->env, coroutine, context);
     Py_XDECREF(coroutine);
@@ -261,13 +254,14 @@ start_stream(RequestObject *request, const pn_mail *mail, PyObject *items,
 
 /* The command gives a stream, which nobody has asked for. */
 static void
-refuse_stream(CellObject *cell, const pn_envelope *env, PyObject *command)
+refuse_stream(RequestObject *request, const pn_envelope *env,
+              PyObject *command)
 {
-    PyErr_Format(cell->mailbox->state->command_error,
+    PyErr_Format(request->cell->mailbox->state->command_error,
                  "the command %S gives a stream: ask for it by "
                  "pulsar_native.stream",
                  ((BaseCommandObject *)command)->name);
-    fail_run(cell, env);
+    fail_request(request, env);
 }
 
 /* The loop may call us in the context of whoever sends, so that is not what a
@@ -280,31 +274,49 @@ new_context(const CellObject *cell)
     return base != NULL ? PyContext_Copy(base) : PyContext_CopyCurrent();
 }
 
+/* A command gave its result: what becomes of that. */
+static void
+end_command(RequestObject *request, const pn_mail *mail, PyObject *command,
+            PyObject *result, PyObject *context, int64_t now)
+{
+    if (mail->ext.window > 0 && request->id != 0) {
+        start_stream(request, mail, result, context);
+    } else if (pn_source_fits(result)) {
+        refuse_stream(request, &mail->env, command);
+    } else if (is_awaitable(result)) {
+        start_task(request, &mail->env, result, context);
+    } else {
+        pn_metrics_end(request, now, false);
+        if (mail->env.kind == PN_ASK)
+            pn_mailbox_reply(request, result);
+    }
+}
+
 static void
 run_command(CellObject *cell, const pn_mail *mail, PyObject *op)
 {
     MailboxObject *self = cell->mailbox;
     BaseCommandObject *command = (BaseCommandObject *)op;
-    int64_t start = pn_clock_now();
+    int64_t start = pn_clock_now(), end = start;
     flush_before(self, op, start);
     cell->handled++;
     PyObject *result = NULL, *context = NULL;
     RequestObject *request = pn_request_new(cell, mail);
-    if (request != NULL)
+    if (request != NULL) {
+        pn_metrics_begin(request, op, start);
         context = new_context(cell);
+    }
     if (context != NULL)
         result = call_in_context(request, command, context, mail);
-    note_duration(self, op, result == NULL ? 0 : pn_clock_now() - start);
-    if (result == NULL)
+    if (result != NULL)
+        end = pn_clock_now();
+    pn_mailbox_note_duration(self, op, end - start);
+    if (result != NULL)
+        end_command(request, mail, op, result, context, end);
+    else if (request != NULL)
+        fail_request(request, &mail->env);
+    else
         fail_run(cell, &mail->env);
-    else if (mail->ext.window > 0 && request->id != 0)
-        start_stream(request, mail, result, context);
-    else if (pn_source_fits(result))
-        refuse_stream(cell, &mail->env, op);
-    else if (is_awaitable(result))
-        start_task(request, &mail->env, result, context);
-    else if (mail->env.kind == PN_ASK)
-        pn_mailbox_reply(request, result);
     Py_XDECREF(result);
     Py_XDECREF(context);
     Py_XDECREF(request);

@@ -1,6 +1,8 @@
 #include "python/replier.h"
 
 #include "python/future.h"
+#include "python/metrics.h"
+#include "sys/clock.h"
 
 typedef struct {
     PyObject_HEAD RequestObject *request; /* strong */
@@ -39,12 +41,13 @@ answer(RequestObject *request, PyObject *task)
     pn_state *state = cell->mailbox->state;
     PyObject *result = PyObject_CallMethodNoArgs(task, state->result);
     PyObject *error = result == NULL ? pn_take_exception() : NULL;
-    if (result != NULL && request->id != 0 && !request->cancelled)
-        pn_mailbox_reply(request, result);
     /* What the actor's own end cancels is answered by its DOWN; who cancelled
      * an ask waits for no answer. */
     bool ended = error != NULL && (cell->ending || request->cancelled) &&
                  PyErr_GivenExceptionMatches(error, state->cancelled_error);
+    pn_metrics_end(request, pn_clock_now(), error != NULL && !ended);
+    if (result != NULL && request->id != 0 && !request->cancelled)
+        pn_mailbox_reply(request, result);
     if (error != NULL && !ended) {
         cell->failed++;
         pn_mailbox_failed(cell, request->source, request->id, error);

@@ -20,6 +20,8 @@ typedef struct RequestObject {
     struct RequestObject *ended; /* in a list of pn_cell_end */
     struct RequestObject *next;  /* in the mailbox's `running`, of one key */
     struct SourceObject *stream; /* that answers it, borrowed; or NULL */
+    struct pn_record *record;    /* of its command, until it ends */
+    int64_t began;               /* monotonic ns */
     bool running;                /* stands in that table */
     char cancelled;              /* bool: nobody wants its answer any more */
 } RequestObject;
