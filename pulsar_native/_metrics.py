@@ -55,7 +55,7 @@ def _commands_of(cell: Cell) -> dict[str, dict[str, Any]]:
         if known is not None:  # defined twice
             failed += known["failed"]
             seconds += known["seconds"]
-            counts = [a + b for a, b in zip(counts, known["buckets"])]
+            counts = list(map(sum, zip(counts, known["buckets"], strict=True)))
         found[name] = {
             "count": sum(counts),
             "failed": failed,
