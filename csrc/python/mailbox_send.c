@@ -442,24 +442,6 @@ pn_mailbox_ask(MailboxObject *self, const pn_sending *call, PyObject *waiter)
     return put_ask(self, call, waiter) < 0 ? failed_call(self, waiter) : 0;
 }
 
-/* A tell that lends iterators goes as an ask, since its end releases them; but
- * nobody waits for that. The future of the tell, for that of the ask. */
-static PyObject *
-as_told(MailboxObject *self, const pn_sending *call, PyObject *asked)
-{
-    PyObject *release = PyTuple_GET_ITEM(call->lent, 2);
-    int done = pn_future_is_done(self->state, asked);
-    if (done == 1)
-        return asked; /* it could not be sent */
-    PyObject *told = NULL;
-    if (done == 0 && PyObject_SetAttrString(release, "told", Py_True) == 0)
-        told = pn_mailbox_new_future(self);
-    if (told != NULL)
-        pn_mailbox_resolve(self, told, false, Py_None);
-    Py_DECREF(asked);
-    return told;
-}
-
 /* --- methods --- */
 
 PyObject *
@@ -483,7 +465,7 @@ pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
     if (future != NULL && pn_sending_end_by(&call, future) < 0)
         Py_CLEAR(future);
     if (future != NULL && call.lent != NULL && !ask)
-        future = as_told(cell->mailbox, &call, future);
+        future = pn_sending_told(&call, future);
     pn_sending_end(&call);
     return future;
 }

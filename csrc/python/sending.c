@@ -2,6 +2,7 @@
 #include "python/sending.h"
 
 #include "python/command.h"
+#include "python/future.h"
 #include "python/proxy.h"
 #include "python/serializer.h"
 
@@ -152,6 +153,23 @@ pn_sending_end_by(const pn_sending *call, PyObject *future)
         PyObject_CallMethod(future, "add_done_callback", "O", release);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
+}
+
+PyObject *
+pn_sending_told(const pn_sending *call, PyObject *asked)
+{
+    MailboxObject *self = call->cell->mailbox;
+    PyObject *release = PyTuple_GET_ITEM(call->lent, 2);
+    int done = pn_future_is_done(self->state, asked);
+    if (done == 1)
+        return asked; /* it could not be sent */
+    PyObject *told = NULL;
+    if (done == 0 && PyObject_SetAttrString(release, "told", Py_True) == 0)
+        told = pn_mailbox_new_future(self);
+    if (told != NULL)
+        pn_mailbox_resolve(self, told, false, Py_None);
+    Py_DECREF(asked);
+    return told;
 }
 
 int

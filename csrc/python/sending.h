@@ -35,6 +35,11 @@ void pn_sending_end(pn_sending *call);
  * an exception. */
 int pn_sending_end_by(const pn_sending *call, PyObject *future);
 
+/* A tell that lends iterators goes as an ask, since its end releases them; but
+ * nobody waits for that. The future of the tell, for that of the ask, which is
+ * taken over; NULL with an exception. */
+PyObject *pn_sending_told(const pn_sending *call, PyObject *asked);
+
 /* Send it as an ask for which waiter, a future or a sink, stands in the
  * pending table; what cannot be sent is its failure. 0, or -1 with an
  * exception that is the caller's. mailbox_send.c has it. */
