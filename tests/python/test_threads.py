@@ -198,7 +198,8 @@ def test_send_threadsafe_keeps_the_order_of_one_thread() -> None:
 
         def tell_all() -> None:
             futures = [
-                pn.send_threadsafe("arbiter", "take_note", n) for n in range(500)
+                pn.send_threadsafe("arbiter", "take_note", n)
+                for n in range(500)
             ]
             for future in futures:
                 future.result(PATIENCE)
