@@ -204,7 +204,11 @@ class ManagedActor(NodeActor):
                 self._done.set_result(None)
 
     async def _say_last_words(self) -> None:
-        """Fail what this actor waits for; let the last bytes leave."""
+        """Fail what this actor waits for; let the last bytes leave.
+
+        What has begun meanwhile is cut short: its askers hear of the end.
+        """
+        self._cell.ending = True
         make = functools.partial(ActorDown, self.aid, "it asked and stopped")
         self.mailbox.fail(None, make)
         self._tell_end(self._down_reason or "stopped")

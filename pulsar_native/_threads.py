@@ -63,6 +63,8 @@ class ThreadActor(ManagedActor):
     def _abandon(self) -> None:
         """The arbiter has given it up: end the loop, without a word."""
         self.state = max(self.state, ACTOR_STATES.STOPPING)
+        for cell in (self._cell, *self.mailbox.cells()):
+            cell.ending = True  # what is cut short gets no answer
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
 

@@ -18,6 +18,7 @@ from pulsar_native import kinds
 T = TypeVar("T")
 
 COROUTINE = "coroutine"
+HOSTS = ("process", "thread")  # of coroutines; others are like these
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def _places() -> tuple[Place, ...]:
     names = [name for name in kinds._kinds if name.isidentifier()]
     found += [Place(name) for name in names]
     if COROUTINE in names:
-        found += [Place(COROUTINE, n) for n in names if n != COROUTINE]
+        found += [Place(COROUTINE, n) for n in HOSTS if n in names]
     return tuple(found)
 
 
