@@ -334,6 +334,11 @@ void pn_mailbox_reply_error(MailboxObject *self, uint64_t from,
                             uint64_t source, uint64_t id,
                             const char *condition, PyObject *payload);
 
+/* Answer ask id of asker: it, or its answer, has no room here; text says why.
+ */
+void pn_mailbox_say_too_big(MailboxObject *self, uint64_t asker, uint64_t id,
+                            const char *text);
+
 /* A command of cell has failed with error: the asker of ask id hears of it,
  * or the log if id is 0, or it ends the actor. May leave an exception set,
  * which is to end the program's loop. */

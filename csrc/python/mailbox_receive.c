@@ -60,9 +60,8 @@ load_result(MailboxObject *self, const pn_mail *message, PyObject *future)
     PyObject *value = pn_mailbox_load(self, message);
     if (value == NULL || message->ext.encoding == 0)
         return value;
-    PyObject *serializer = NULL, *result = NULL;
-    if (!pn_sink_check(self->state, future))
-        serializer = Py_XNewRef(pn_askfuture_serializer(future));
+    PyObject *serializer = Py_XNewRef(pn_askfuture_serializer(future));
+    PyObject *result = NULL;
     if (serializer == NULL)
         PyErr_SetString(PyExc_TypeError,
                         "a result came serialized that was not asked so");
@@ -196,14 +195,8 @@ refuse_size(MailboxObject *self, const pn_envelope *env, uint64_t size)
         pn_mailbox_send_cancel(self, env->source, env->target, env->id);
     if (env->kind == PN_REPLY || env->kind == PN_ERROR || env->kind == PN_ITEM)
         fail_ask(self, env, "too-big", text, strlen(text));
-    if (env->kind != PN_ASK)
-        return;
-    PyObject *words = PyBytes_FromString(text);
-    if (words == NULL)
-        pn_mailbox_report(self);
-    pn_mailbox_reply_error(self, self->number, env->source, env->id, "too-big",
-                           words);
-    Py_XDECREF(words);
+    if (env->kind == PN_ASK)
+        pn_mailbox_say_too_big(self, env->source, env->id, text);
 }
 
 /* The payload lies in a segment of the peer's. */

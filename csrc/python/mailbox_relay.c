@@ -125,6 +125,26 @@ put_frame(pn_peer *to, const pn_part *part)
     return pn_outbox_put_frame(&to->link.out, part->raw, part->raw_size);
 }
 
+/* What finds no room while it is joined is dropped alone; who waits for what
+ * becomes of it hears so. */
+static void
+refuse_size(MailboxObject *self, const pn_envelope *env)
+{
+    char text[64];
+    bool is_answer =
+        env->kind == PN_REPLY || env->kind == PN_ERROR || env->kind == PN_ITEM;
+    (void)snprintf(text, sizeof text, "%llu bytes, limit %zu",
+                   (unsigned long long)env->size, self->limits.message_bytes);
+    if (env->kind == PN_ITEM)
+        pn_mailbox_send_cancel(self, env->source, env->target, env->id);
+    if (is_answer)
+        pn_mailbox_say_too_big(self, env->target, env->id, text);
+    else if (env->kind == PN_ASK)
+        pn_mailbox_say_too_big(self, env->source, env->id, text);
+    else if (env->kind == PN_TELL)
+        self->main->dead_letters++;
+}
+
 /* What goes to a thread is joined here. */
 static int
 put_joined(MailboxObject *self, pn_peer *from, pn_box *box,
@@ -132,10 +152,10 @@ put_joined(MailboxObject *self, pn_peer *from, pn_box *box,
 {
     pn_message message;
     int err = pn_inbox_join(&from->link.in, part, &message);
-    if (err == PN_MORE)
-        return PN_OK;
-    if (err < 0)
-        return err;
+    if (err == PN_ETOOBIG || err == PN_ENOMEM)
+        refuse_size(self, &part->env);
+    if (err != PN_OK)
+        return err == PN_EPROTO ? err : PN_OK;
     pn_ref payload = {0};
     if (message.size > 0 &&
         !pn_inbox_take(&from->link.in, &message, &payload) &&

@@ -41,6 +41,17 @@ pn_mailbox_reply_error(MailboxObject *self, uint64_t from, uint64_t source,
     put_answer(self, &env, bytes);
 }
 
+void
+pn_mailbox_say_too_big(MailboxObject *self, uint64_t asker, uint64_t id,
+                       const char *text)
+{
+    PyObject *words = PyBytes_FromString(text);
+    if (words == NULL)
+        pn_mailbox_report(self);
+    pn_mailbox_reply_error(self, self->number, asker, id, "too-big", words);
+    Py_XDECREF(words);
+}
+
 /* --- results --- */
 
 /* Whether a value may go by reference: an immutable one to who is near. */

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_mailbox import Loop, Port, World, double
+from test_mailbox import Failed, Loop, Port, World, double
 from wire_help import (
     ASK,
+    ERROR,
     HELLO,
     LINK,
     REPLY,
     TELL,
+    Said,
     descriptor,
     envelope,
     frame,
@@ -49,6 +51,13 @@ class Raw:
         for body in bodies:
             self.socket.sendall(frame(body))
         self.world.loop.run()
+
+    def said(self) -> list[Said]:
+        """What the mailbox has said since."""
+        try:
+            return split(self.socket.recv(1 << 16))
+        except BlockingIOError:
+            return []
 
     def is_open(self) -> bool:
         try:
@@ -126,6 +135,36 @@ def test_relayed_chunks_out_of_order_hurt_nobody_else(
     hostile.write(chunk(0), second)
     assert not victim.port.heard("lost")
     assert world.result(arbiter.send(2, "double", 21)) == 42
+
+
+@pytest.mark.parametrize("kind", [ASK, TELL, REPLY])
+def test_what_is_too_big_for_a_node_of_this_process_is_dropped_alone(
+    world: World, kind: int
+) -> None:
+    arbiter, near = world.actor(1, message_bytes=2000), world.actor(3)
+    near.command("double", double)
+    for node in (arbiter, near):
+        node.mailbox.enter(1)
+    near.mailbox.connect_near(1, onward=True)
+    arbiter.mailbox.connect_near(3)
+    other = Raw(world, arbiter, 9)
+    asked = near.send(9, "anything") if kind == REPLY else None
+    for node in (arbiter, near):  # on one thread: nobody else wakes them
+        while node.mailbox.wait(0):
+            pass
+    id = next((said.id for said in other.said() if said.kind == ASK), 5)
+    big = b"x" * 5000
+    other.write(
+        envelope(kind, big, source=9, target=3, id=id, command=b"double")
+    )
+    while near.mailbox.wait(0):
+        pass
+    if kind == ASK:
+        assert [(said.kind, said.id) for said in other.said()] == [(ERROR, 5)]
+    elif asked is not None:
+        with pytest.raises(Failed, match="too-big"):
+            world.result(asked)
+    assert other.is_open()
 
 
 # --- programs ---
@@ -261,17 +300,17 @@ def raw_stream(world: World) -> tuple[Any, Any, Raw, int]:
     hostile = Raw(world, a, 9)
     stream = a.mailbox.stream(9, "items", (), {}, 2)
     world.loop.run()
-    said = split(hostile.socket.recv(1 << 16))
-    return a, stream, hostile, next(s.id for s in said if s.kind == ASK)
+    id = next(said.id for said in hostile.said() if said.kind == ASK)
+    return a, stream, hostile, id
 
 
-def test_serialized_end_of_a_stream_is_refused(world: World) -> None:
+def test_serialized_end_of_a_stream_is_its_end(world: World) -> None:
     _, stream, hostile, id = raw_stream(world)
     encoding = struct.pack("<BBHQ", 8, 0, 8, 1)
     end = envelope(REPLY, b"N", source=9, target=1, id=id, extension=encoding)
     hostile.write(end)
     step = stream.__anext__()
-    with pytest.raises(TypeError, match="not asked so"):
+    with pytest.raises(StopAsyncIteration):
         step.send(None)
 
 
