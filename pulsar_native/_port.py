@@ -96,8 +96,8 @@ class Port:
             target = int(text) if text else source  # a relay names it
             return MailboxFull(
                 f"as many messages as may wait for actor "
-                f"{self.proxy(target).aid} wait already; see the settings "
-                f"outbox_messages and outbox_bytes"
+                f"{self.proxy(target).aid} wait already, here or there; see "
+                f"the settings of outbox and mailbox"
             )
         if condition == "too-big":
             return MessageTooBig(

@@ -155,23 +155,22 @@ static PyObject *
 cell_get_waiting(PyObject *op, void *closure)
 {
     (void)closure;
-    const pn_waiting *waiting = ((CellObject *)op)->waiting;
-    return PyLong_FromSize_t(waiting == NULL ? 0 : waiting->count);
+    return PyLong_FromSize_t(pn_cell_waiting((CellObject *)op));
 }
 
 static PyObject *
 cell_get_waiting_bytes(PyObject *op, void *closure)
 {
     (void)closure;
-    const pn_waiting *waiting = ((CellObject *)op)->waiting;
-    return PyLong_FromSize_t(waiting == NULL ? 0 : waiting->bytes);
+    return PyLong_FromSize_t(pn_cell_waiting_bytes((CellObject *)op));
 }
 
 static PyObject *
 cell_get_oldest(PyObject *op, void *closure)
 {
     (void)closure;
-    const pn_waiting *waiting = ((CellObject *)op)->waiting;
+    const pn_backlog *backlog = ((CellObject *)op)->backlog;
+    const pn_waiting *waiting = backlog == NULL ? NULL : &backlog->queue;
     const pn_waiting_entry *first =
         waiting == NULL ? NULL : pn_waiting_oldest(waiting);
     int64_t age = first == NULL ? 0 : pn_clock_now() - first->came;

@@ -27,6 +27,12 @@ typedef struct {
     int64_t ask_timeout; /* ns that an ask may take; 0: any time */
 } pn_cell_limits;
 
+/* What waits in a cell. */
+typedef struct {
+    pn_waiting queue; /* of letters */
+    pn_map told;      /* node -> itself: told to send no more, see CREDIT */
+} pn_backlog;
+
 typedef struct CellObject {
     PyObject_HEAD MailboxObject *mailbox; /* strong */
     uint64_t number;
@@ -36,7 +42,7 @@ typedef struct CellObject {
     PyObject *methods;   /* dict: command name -> BaseCommand, or NULL */
     PyObject *context;   /* commands run in copies of it; NULL: mailbox's */
     PyObject *tasks;     /* set of command tasks; NULL until there is one */
-    pn_waiting *waiting; /* letters; NULL until one must wait */
+    pn_backlog *backlog; /* NULL until a message must wait */
     pn_cell_limits *limits;
     struct CellObject *next_ready; /* in the mailbox's list; strong */
     uint32_t inflight;             /* requests that have begun and not ended */
@@ -82,6 +88,19 @@ PyObject *pn_cell_limit(PyObject *op, PyObject *args, PyObject *kwargs);
  * askers hear so. */
 void pn_cell_end(CellObject *cell);
 
+/* How many wait, and their payloads' bytes. */
+static inline size_t
+pn_cell_waiting(const CellObject *cell)
+{
+    return cell->backlog == NULL ? 0 : cell->backlog->queue.count;
+}
+
+static inline size_t
+pn_cell_waiting_bytes(const CellObject *cell)
+{
+    return cell->backlog == NULL ? 0 : cell->backlog->queue.bytes;
+}
+
 /* Whether as many requests as may are under way. */
 static inline bool
 pn_cell_is_busy(const CellObject *cell)
@@ -107,9 +126,12 @@ void pn_mailbox_drop_ready(MailboxObject *self);
 /* Free what waits; nobody hears of it. */
 void pn_cell_drop_waiting(CellObject *cell);
 
-/* Let a message wait until another one has ended. 0, or -1 with an
- * exception. */
+/* Let a message wait until another one has ended, or refuse it, as the policy
+ * of the cell will have it. 0, or -1 with an exception. */
 int pn_cell_hold(CellObject *cell, const pn_mail *mail);
+
+/* Drop the ask of source that waits, if it does. */
+bool pn_cell_drop_ask(CellObject *cell, uint64_t source, uint64_t id);
 
 /* Methods of Mailbox: mailbox_cells.c. */
 /* Give back all cells, the own actor's included. */

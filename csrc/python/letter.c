@@ -9,6 +9,22 @@
 #define SHARED_DEPTH 4
 #define SHARED_ITEMS 64
 
+/* Bytes that a shared value holds on to, roughly. */
+static size_t
+weigh(PyObject *value)
+{
+    size_t weight = 0;
+    if (PyUnicode_Check(value))
+        return (size_t)PyUnicode_GET_LENGTH(value);
+    if (PyBytes_Check(value))
+        return (size_t)PyBytes_GET_SIZE(value);
+    if (!PyTuple_Check(value))
+        return sizeof(PyObject);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); i++)
+        weight += weigh(PyTuple_GET_ITEM(value, i));
+    return weight;
+}
+
 pn_letter *
 pn_letter_new(const pn_envelope *env, pn_ref *payload, PyObject *value,
               PyObject *known)
@@ -22,6 +38,7 @@ pn_letter_new(const pn_envelope *env, pn_ref *payload, PyObject *value,
         .env = *env,
         .payload = *payload,
         .value = Py_XNewRef(value),
+        .weight = value == NULL ? payload->size : weigh(value),
         .known = Py_XNewRef(known),
     };
     *payload = (pn_ref){0};
@@ -55,6 +72,12 @@ pn_letter *
 pn_letter_of_entry(pn_waiting_entry *entry)
 {
     return (pn_letter *)((char *)entry - offsetof(pn_letter, entry));
+}
+
+pn_letter *
+pn_letter_of_parked(pn_parked *entry)
+{
+    return (pn_letter *)((char *)entry - offsetof(pn_letter, parked));
 }
 
 static bool

@@ -6,16 +6,21 @@
 
 #include "base/ref.h"
 #include "mailbox/envelope.h"
+#include "mailbox/park.h"
 #include "mailbox/queue.h"
 #include "mailbox/waiting.h"
 #include "python/state.h"
 
 typedef struct {
-    pn_queue_node node;     /* in a box; first */
-    pn_waiting_entry entry; /* in a cell's waiting */
-    pn_envelope env;        /* its texts point to `texts` */
+    pn_queue_node node; /* in a box; first */
+    union {
+        pn_waiting_entry entry; /* in a cell's backlog, */
+        pn_parked parked;       /* or in a mailbox's park */
+    };
+    pn_envelope env; /* its texts point to `texts` */
     pn_ref payload;
     PyObject *value; /* in place of a payload; strong */
+    size_t weight;   /* bytes of the payload, or of texts in the value */
     PyObject *known; /* BaseCommand, or NULL; strong */
     char texts[];
 } pn_letter;
@@ -35,6 +40,7 @@ pn_letter_of_node(pn_queue_node *node)
 }
 
 pn_letter *pn_letter_of_entry(pn_waiting_entry *entry);
+pn_letter *pn_letter_of_parked(pn_parked *entry);
 
 /* Whether a value may pass by reference: an immutable scalar of a built-in
  * type, or a tuple of them. */

@@ -6,6 +6,7 @@
 #include "python/error.h"
 #include "python/mailbox_direct.h"
 #include "python/mailbox_linger.h"
+#include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "python/mailbox_type.h"
 #include "python/metrics.h"
@@ -159,6 +160,7 @@ mailbox_clear(PyObject *op)
     self->closed = true;
     drop_pending(self);
     pn_mailbox_drop_ready(self);
+    pn_mailbox_drop_parked_for(self, 0, true);
     pn_mailbox_drop_cells(self);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->of_loop);
@@ -184,6 +186,7 @@ mailbox_dealloc(PyObject *op)
     pn_mailbox_drop_links(self);
     pn_pending_free(&self->pending);
     pn_deadlines_free(&self->deadlines);
+    pn_park_free(&self->park);
     pn_map_free(&self->running);
     pn_map_free(&self->recalled);
     pn_metrics_free(self);
@@ -375,8 +378,9 @@ static PyMethodDef mailbox_methods[] = {
            "microseconds)."),
     METHOD("stats", pn_mailbox_stats, METH_NOARGS,
            "stats($self, /)\n--\n\n"
-           "Counts: links, pending, queued_messages, queued_bytes, handled, "
-           "dead_letters."),
+           "Counts: links, pending, queued_messages, queued_bytes, parked, "
+           "parked_bytes, handled, dead_letters, direct, relayed, segments, "
+           "loans."),
     METHOD("fileno", mailbox_fileno, METH_NOARGS,
            "fileno($self, /)\n--\n\n"
            "The descriptor that stands for all links."),

@@ -18,6 +18,7 @@
 #include "mailbox/deadlines.h"
 #include "mailbox/extension.h"
 #include "mailbox/hello.h"
+#include "mailbox/park.h"
 #include "mailbox/pending.h"
 #include "mailbox/router.h"
 #include "python/askfuture.h"
@@ -47,6 +48,7 @@ typedef struct pn_peer {
     bool muted;           /* what it says is not listened to now */
     bool unread;          /* whole messages may lie in its inbox */
     bool lost;
+    bool awaited;  /* when it has room, something is to be done */
     uint8_t quiet; /* looks in a row at which nothing had passed */
     struct pn_neighbour *neighbour; /* of a direct link; else NULL */
     pn_segpool *pool;               /* segments that this end lends, or NULL */
@@ -112,10 +114,12 @@ typedef struct MailboxObject {
     int timer;              /* a timerfd in the poller; -1 until needed */
     int64_t timer_due;      /* when it goes off; 0: not armed */
     pn_router router;
-    pn_map peers;    /* number -> pn_peer */
-    pn_map shipped;  /* target -> 1 + serial of commands that it knows */
-    pn_map running;  /* pn_request_key -> struct RequestObject, borrowed */
-    pn_map recalled; /* the same of asks that were cancelled unseen */
+    pn_park park;      /* letters that may not be sent yet */
+    bool look_at_park; /* some of them may be sent now */
+    pn_map peers;      /* number -> pn_peer */
+    pn_map shipped;    /* target -> 1 + serial of commands that it knows */
+    pn_map running;    /* pn_request_key -> struct RequestObject, borrowed */
+    pn_map recalled;   /* the same of asks that were cancelled unseen */
     uint64_t recalled_keys[PN_RECALLED_LIMIT]; /* in the order of coming */
     size_t recalled_next;
     struct CellObject
@@ -407,17 +411,6 @@ PyObject *pn_mailbox_new_future(MailboxObject *self);
 void pn_mailbox_resolve(MailboxObject *self, PyObject *future, bool failed,
                         PyObject *value);
 
-/* The exception for an ask that failed at source by this condition; NULL with
- * an exception if port.load_error raised. */
-PyObject *pn_mailbox_load_error(MailboxObject *self, uint64_t source,
-                                const char *condition, const char *bytes,
-                                Py_ssize_t size);
-
-/* What port.explain says of an actor to which there is no way; name is a str.
- * New reference or NULL. */
-PyObject *pn_mailbox_explain(MailboxObject *self, uint64_t target,
-                             PyObject *name);
-
 /* Point to the UTF-8 of a str, which must live on; what names it in the
  * ValueError for one over PN_TEXT_LIMIT. 0, or -1 with an exception. */
 int pn_mailbox_set_text(const char **text, uint16_t *size, PyObject *value,
@@ -439,6 +432,27 @@ PyObject *pn_mailbox_tell(PyObject *op, PyObject *const *args,
                           Py_ssize_t nargs);
 
 /* --- other kinds, and failing: mailbox_post.c --- */
+
+/* The exception for an ask that failed at source by this condition; NULL with
+ * an exception if port.load_error raised. */
+PyObject *pn_mailbox_load_error(MailboxObject *self, uint64_t source,
+                                const char *condition, const char *bytes,
+                                Py_ssize_t size);
+
+/* What port.explain says of an actor to which there is no way; name is a str.
+ * New reference or NULL. */
+PyObject *pn_mailbox_explain(MailboxObject *self, uint64_t target,
+                             PyObject *name);
+
+/* Raise what port.load_error makes of a condition that an ask to target met at
+ * home. */
+void pn_mailbox_raise(MailboxObject *self, uint64_t target,
+                      const char *condition, const char *bytes,
+                      Py_ssize_t size);
+
+/* Raise why there is no way to target; name is a str or NULL. */
+void pn_mailbox_raise_unreachable(MailboxObject *self, uint64_t target,
+                                  PyObject *name);
 
 PyObject *pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs);
 PyObject *pn_mailbox_fail(PyObject *op, PyObject *args);

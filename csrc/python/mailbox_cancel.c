@@ -3,6 +3,7 @@
 #include "python/error.h"
 #include "python/future.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_park.h"
 #include "python/request.h"
 #include "python/sink.h"
 #include "sys/clock.h"
@@ -30,8 +31,8 @@ pn_mailbox_send_cancel(MailboxObject *self, uint64_t target, uint64_t source,
         pn_mailbox_report(self);
 }
 
-/* Take an ask out of the table and tell its target. Its future, which passes
- * to the caller, or NULL. */
+/* Take an ask out of the table and tell its target, if it has left for it. Its
+ * future, which passes to the caller, or NULL. */
 static PyObject *
 give_up(MailboxObject *self, uint64_t id)
 {
@@ -40,7 +41,8 @@ give_up(MailboxObject *self, uint64_t id)
         return NULL; /* settled before */
     uint64_t target = waiter->target, source = waiter->source;
     PyObject *future = pn_pending_take(&self->pending, id);
-    pn_mailbox_send_cancel(self, target, source, id);
+    if (!pn_mailbox_drop_parked(self, id))
+        pn_mailbox_send_cancel(self, target, source, id);
     return future;
 }
 
@@ -191,28 +193,17 @@ cancel_task(MailboxObject *self, PyObject *task)
     Py_DECREF(task);
 }
 
-/* Drop the ask if it waits in a cell. */
-static bool
-drop_waiting(CellObject *cell, uint64_t source, uint64_t id)
-{
-    if (cell == NULL || cell->waiting == NULL)
-        return false;
-    pn_waiting_entry *entry = pn_waiting_take_ask(cell->waiting, source, id);
-    if (entry != NULL)
-        pn_letter_free(pn_letter_of_entry(entry));
-    return entry != NULL;
-}
-
 void
 pn_mailbox_recall(MailboxObject *self, uint64_t target, uint64_t source,
                   uint64_t id)
 {
+    CellObject *cell = pn_mailbox_cell(self, target);
     RequestObject *request = pn_request_find(self, source, id);
     if (request != NULL) {
         request->cancelled = true;
         if (request->task != NULL)
             cancel_task(self, request->task);
-    } else if (!drop_waiting(pn_mailbox_cell(self, target), source, id)) {
+    } else if (cell == NULL || !pn_cell_drop_ask(cell, source, id)) {
         remember(self, pn_request_key(source, id));
     }
 }

@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "python/error.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "sys/clock.h"
 
@@ -127,6 +128,7 @@ pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer)
         pn_mailbox_lose(self, peer, err);
         return;
     }
+    pn_mailbox_note_room(self, peer);
     /* Of who has gone the end of file tells, behind its bytes. */
     if (pn_mailbox_watch(self, peer, err == PN_MORE) && err == PN_OK &&
         peer->neighbour != NULL)
@@ -258,6 +260,7 @@ pn_mailbox_bury(MailboxObject *self, pn_peer *peer)
     pn_mailbox_drop_segments(self, peer);
     pn_poller_remove(&self->poller, peer->link.fd);
     pn_link_hang_up(&peer->link); /* what runs now may last, or fork */
+    pn_mailbox_note_room(self, peer);
     if (!self->busy) {
         free_peer(peer);
         return;

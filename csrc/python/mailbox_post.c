@@ -1,6 +1,6 @@
 /* Messages of the kinds that Python decides on, and asks that must fail. */
 #include "python/future.h"
-#include "python/mailbox.h"
+#include "python/mailbox_park.h"
 #include "python/payload.h"
 #include "python/source.h"
 
@@ -29,6 +29,59 @@ pn_mailbox_post(PyObject *op, PyObject *args, PyObject *kwargs)
     if (pn_mailbox_put(self, way, &env, bytes) < 0)
         return NULL;
     Py_RETURN_TRUE;
+}
+
+/* --- failures --- */
+
+PyObject *
+pn_mailbox_load_error(MailboxObject *self, uint64_t source,
+                      const char *condition, const char *bytes,
+                      Py_ssize_t size)
+{
+    PyObject *load = Py_NewRef(self->port.load_error);
+    PyObject *error =
+        PyObject_CallFunction(load, "Ksy#", (unsigned long long)source,
+                              condition, bytes == NULL ? "" : bytes, size);
+    Py_DECREF(load);
+    return error;
+}
+
+void
+pn_mailbox_raise(MailboxObject *self, uint64_t target, const char *condition,
+                 const char *bytes, Py_ssize_t size)
+{
+    PyObject *error =
+        pn_mailbox_load_error(self, target, condition, bytes, size);
+    if (error != NULL)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+}
+
+PyObject *
+pn_mailbox_explain(MailboxObject *self, uint64_t target, PyObject *name)
+{
+    PyObject *explain = Py_NewRef(self->port.explain);
+    PyObject *answer =
+        PyObject_CallFunction(explain, "KO", (unsigned long long)target, name);
+    Py_DECREF(explain);
+    return answer;
+}
+
+void
+pn_mailbox_raise_unreachable(MailboxObject *self, uint64_t target,
+                             PyObject *name)
+{
+    PyObject *known = name == NULL ? PyUnicode_New(0, 0) : Py_NewRef(name);
+    PyObject *answer = NULL;
+    if (known != NULL)
+        answer = pn_mailbox_explain(self, target, known);
+    Py_XDECREF(known);
+    const char *condition, *bytes;
+    Py_ssize_t size;
+    if (answer != NULL &&
+        PyArg_ParseTuple(answer, "sy#", &condition, &bytes, &size))
+        pn_mailbox_raise(self, target, condition, bytes, size);
+    Py_XDECREF(answer);
 }
 
 static void
@@ -76,6 +129,7 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
         Py_DECREF(future);
         count++;
     }
+    pn_mailbox_drop_parked_for(self, pn_node_of(target), all);
     if (!all)
         pn_source_orphan(self, pn_node_of(target));
     return PyLong_FromSsize_t(count);

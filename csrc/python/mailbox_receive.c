@@ -4,6 +4,7 @@
 #include "python/cell.h"
 #include "python/future.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "python/serializer.h"
 #include "python/sink.h"
@@ -177,6 +178,9 @@ receive_mail(MailboxObject *self, const pn_mail *mail)
     case PN_CANCEL:
         pn_mailbox_recall(self, mail->env.target, mail->env.source,
                           mail->env.id);
+        break;
+    case PN_CREDIT:
+        pn_mailbox_hear_credit(self, mail);
         break;
     default:
         tell_control(self, mail);

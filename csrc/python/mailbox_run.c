@@ -426,8 +426,7 @@ hold_back(CellObject *cell, const pn_mail *mail)
 static bool
 must_wait(const CellObject *cell)
 {
-    return pn_cell_is_busy(cell) ||
-           (cell->waiting != NULL && cell->waiting->count > 0);
+    return pn_cell_is_busy(cell) || pn_cell_waiting(cell) > 0;
 }
 
 /* What pulls a lent iterator never waits: who has lent it waits for that. */

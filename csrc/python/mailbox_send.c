@@ -4,6 +4,7 @@
 #include "python/command.h"
 #include "python/error.h"
 #include "python/future.h"
+#include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "python/sending.h"
 #include "python/serializer.h"
@@ -93,6 +94,7 @@ typedef struct {
     pn_way way;
     pn_parcel payload;
     PyObject *value; /* in place of a payload; borrowed from the call */
+    bool parked;     /* it may not be sent yet */
     uint8_t chain[PN_CHAIN_LIMIT * sizeof(uint64_t)];
 } outgoing;
 
@@ -136,57 +138,6 @@ dump_arguments(MailboxObject *self, PyObject *args, PyObject *kwargs,
         err = -1;
     }
     return err;
-}
-
-PyObject *
-pn_mailbox_load_error(MailboxObject *self, uint64_t source,
-                      const char *condition, const char *bytes,
-                      Py_ssize_t size)
-{
-    PyObject *load = Py_NewRef(self->port.load_error);
-    PyObject *error =
-        PyObject_CallFunction(load, "Ksy#", (unsigned long long)source,
-                              condition, bytes == NULL ? "" : bytes, size);
-    Py_DECREF(load);
-    return error;
-}
-
-/* Raise what port.load_error makes of a condition met at home. */
-static void
-raise_condition(MailboxObject *self, uint64_t target, const char *condition,
-                const char *bytes, Py_ssize_t size)
-{
-    PyObject *error =
-        pn_mailbox_load_error(self, target, condition, bytes, size);
-    if (error != NULL)
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_XDECREF(error);
-}
-
-PyObject *
-pn_mailbox_explain(MailboxObject *self, uint64_t target, PyObject *name)
-{
-    PyObject *explain = Py_NewRef(self->port.explain);
-    PyObject *answer =
-        PyObject_CallFunction(explain, "KO", (unsigned long long)target, name);
-    Py_DECREF(explain);
-    return answer;
-}
-
-static void
-raise_unreachable(MailboxObject *self, uint64_t target, PyObject *name)
-{
-    PyObject *known = name == NULL ? PyUnicode_New(0, 0) : Py_NewRef(name);
-    PyObject *answer = NULL;
-    if (known != NULL)
-        answer = pn_mailbox_explain(self, target, known);
-    Py_XDECREF(known);
-    const char *condition, *bytes;
-    Py_ssize_t size;
-    if (answer != NULL &&
-        PyArg_ParseTuple(answer, "sy#", &condition, &bytes, &size))
-        raise_condition(self, target, condition, bytes, size);
-    Py_XDECREF(answer);
 }
 
 int
@@ -321,12 +272,24 @@ find_way(MailboxObject *self, const pn_sending *call, outgoing *out)
             return 0;
         if (out->env.kind == PN_TELL)
             call->cell->dead_letters++;
-        raise_unreachable(self, target, call->name);
+        pn_mailbox_raise_unreachable(self, target, call->name);
         return -1;
     }
     if (!pn_mailbox_is_full(self, out->way))
         return 0;
-    raise_condition(self, target, "mailbox-full", "", 0);
+    pn_mailbox_raise(self, target, "mailbox-full", "", 0);
+    return -1;
+}
+
+/* It is to be parked: see that it does not wait there for itself. */
+static int
+find_parking(MailboxObject *self, const pn_sending *call, outgoing *out)
+{
+    out->parked = true;
+    if (out->env.kind != PN_ASK ||
+        !pn_mailbox_is_parked_for_ever(self, call->target, &out->ext))
+        return 0;
+    pn_mailbox_raise(self, call->target, "deadlock", "", 0);
     return -1;
 }
 
@@ -339,18 +302,36 @@ prepare(MailboxObject *self, uint8_t kind, const pn_sending *call,
     out->way = (pn_way){0};
     out->payload = (pn_parcel){0};
     out->value = NULL;
+    out->parked = false;
     inherit(kind, call, out);
     if (out->ext.deadline != 0 && pn_clock_now() >= out->ext.deadline) {
-        raise_condition(self, call->target, "deadline", "", 0);
+        pn_mailbox_raise(self, call->target, "deadline", "", 0);
         return -1;
     }
     if (prepare_envelope(kind, call, out) < 0 ||
         prepare_payload(self, call, out) < 0)
         return -1;
     /* Dumping may have run anybody's code: only now look for the way. */
-    if (find_way(self, call, out) == 0)
+    int err = pn_mailbox_must_park(self, call->target)
+                  ? find_parking(self, call, out)
+                  : find_way(self, call, out);
+    if (err == 0)
         return 0;
     pn_parcel_drop(&out->payload);
+    return -1;
+}
+
+static int
+park_prepared(MailboxObject *self, const pn_sending *call, outgoing *out)
+{
+    bool full;
+    PyObject *known =
+        is_near(self, pn_node_of(call->target)) ? call->known : NULL;
+    int err = pn_mailbox_park(self, &out->env, &out->ext, &out->payload,
+                              out->value, known, &full);
+    if (err < 0 || !full)
+        return err;
+    pn_mailbox_raise(self, call->target, "mailbox-full", "", 0);
     return -1;
 }
 
@@ -360,6 +341,8 @@ static int
 put_prepared(MailboxObject *self, const pn_sending *call, outgoing *out)
 {
     pn_extension_bytes room;
+    if (out->parked)
+        return park_prepared(self, call, out);
     if (!pn_way_exists(out->way)) {
         pn_parcel_drop(&out->payload);
         return 0;
@@ -413,7 +396,7 @@ put_tell(MailboxObject *self, const pn_sending *call)
     outgoing out;
     if (prepare(self, PN_TELL, call, &out) < 0)
         return -1;
-    if (!pn_way_exists(out.way))
+    if (!out.parked && !pn_way_exists(out.way))
         call->cell->dead_letters++;
     return put_prepared(self, call, &out);
 }

@@ -4,6 +4,7 @@
 #include "python/error.h"
 #include "python/mailbox_direct.h"
 #include "python/mailbox_linger.h"
+#include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "python/spinner.h"
 #include "sys/clock.h"
@@ -299,7 +300,7 @@ wake_answered(MailboxObject *self)
 static bool
 is_left(const MailboxObject *self)
 {
-    return self->ready != NULL || any_unread(self);
+    return self->ready != NULL || self->look_at_park || any_unread(self);
 }
 
 /* Do what is left for other turns; None, or NULL if a command raised what is
@@ -310,6 +311,7 @@ finish_batch(MailboxObject *self)
     PyObject *type, *value, *traceback;
     wake_answered(self);
     PyErr_Fetch(&type, &value, &traceback);
+    pn_mailbox_unpark(self);
     leave_dispatch(self);
     self->turn_began = 0;
     if (!self->closed && !self->held && is_left(self) &&

@@ -150,10 +150,12 @@ pn_mailbox_stats(PyObject *op, PyObject *unused)
     if (self->main == NULL)
         return pn_mailbox_unusable();
     return Py_BuildValue(
-        "{s:n,s:n,s:n,s:n,s:K,s:K,s:n,s:K,s:n,s:n}", "links",
+        "{s:n,s:n,s:n,s:n,s:n,s:n,s:K,s:K,s:n,s:K,s:n,s:n}", "links",
         (Py_ssize_t)self->peers.count + (self->closed ? 0 : 1), "pending",
         (Py_ssize_t)pn_pending_count(&self->pending), "queued_messages",
-        (Py_ssize_t)messages, "queued_bytes", (Py_ssize_t)bytes, "handled",
+        (Py_ssize_t)messages, "queued_bytes", (Py_ssize_t)bytes, "parked",
+        (Py_ssize_t)self->park.count, "parked_bytes",
+        (Py_ssize_t)self->park.bytes, "handled",
         (unsigned long long)self->main->handled, "dead_letters",
         (unsigned long long)self->main->dead_letters, "direct",
         (Py_ssize_t)pn_direct_count(self), "relayed",

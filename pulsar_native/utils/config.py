@@ -131,9 +131,10 @@ class Config:
     link_idle          60       seconds without a message after which two
                                 processes close their direct link; 0: none
                                 is made, the arbiter relays everything
-    mailbox_messages   100000   without effect as yet
-    mailbox_bytes      2**26    without effect as yet
-    mailbox_policy     wait     without effect as yet
+    mailbox_messages   100000   messages that may wait in an actor, and
+    mailbox_bytes      2**26    their bytes; beyond,
+    mailbox_policy     wait     those who send ``wait``, or their asks
+                                ``fail``, or the oldest message is ``drop``ped
     max_inflight       10000    commands that may be under way in an actor;
                                 0: any number
     ask_timeout        None     seconds that an actor's asks may take that

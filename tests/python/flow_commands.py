@@ -6,6 +6,7 @@ No test module, so that actors import it without pytest.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pulsar_native as pn
@@ -19,6 +20,7 @@ class Gate:
         self.begun: list[Any] = []
         self.inside = 0
         self.most = 0
+        self.peak = 0
 
 
 def gate_of(actor: Any) -> Gate:
@@ -106,6 +108,69 @@ async def ask_gate_long(request: Any, target: Any) -> list[Any]:
 
 
 @pn.command()
+async def watch(request: Any) -> None:
+    """Note how many messages wait, until cancelled."""
+    gate, cell = gate_of(request.actor), request.actor._cell
+    while True:
+        gate.peak = max(gate.peak, cell.waiting)
+        await asyncio.sleep(0)
+
+
+@pn.command()
+async def ask_back(request: Any, command: str, *args: Any) -> str:
+    """Ask the caller; what becomes of that."""
+    try:
+        return str(await pn.send(request.caller, command, *args))
+    except Exception as error:
+        return type(error).__name__
+
+
+@pn.command()
+async def ask_with_flood(request: Any, other: Any) -> list[Any]:
+    """Have another actor fill this one's mailbox, then ask back."""
+    await pn.send(other, "fill", request.actor.proxy)
+    found = await pn.send(other, "ask_back", "note", "back")
+    return [found, True]
+
+
+@pn.command()
+async def fill(request: Any, target: Any) -> None:
+    """Send until one is parked."""
+    mailbox = request.actor.mailbox
+    while not mailbox.stats()["parked"]:
+        pn.tell(target, "note", "filling")
+        await asyncio.sleep(0)
+
+
+@pn.command()
+async def flood(request: Any, target: Any, count: int) -> dict[str, int]:
+    """Ask until one is parked, then that many times at once; how often what
+    came of it, and how many were parked."""
+    asked, mailbox = [], request.actor.mailbox
+    while not mailbox.stats()["parked"]:
+        asked.append(pn.send(target, "note", len(asked)))
+        await asyncio.sleep(0)
+    for _ in range(count):
+        asked.append(pn.send(target, "note", len(asked)))
+    found = Counter({"parked": 0})
+    for future in asked:
+        found["parked"] = max(found["parked"], mailbox.stats()["parked"])
+        try:
+            await future
+            found["done"] += 1
+        except Exception as error:
+            found[type(error).__name__] += 1
+    return dict(found)
+
+
+@pn.command()
+async def burst(request: Any, target: Any, count: int) -> int:
+    """Ask that many times at once; how many were answered."""
+    asked = [pn.send(target, "note", n) for n in range(count)]
+    return len(await asyncio.gather(*asked))
+
+
+@pn.command()
 async def spawn_one(request: Any) -> Any:
     return await pn.spawn()
 
@@ -124,6 +189,22 @@ def begun(actor: Any) -> list[Any]:
 def most(actor: Any) -> int:
     """How many were under way at once."""
     return gate_of(actor).most
+
+
+def peak(actor: Any) -> int:
+    """How many messages have waited at once."""
+    return gate_of(actor).peak
+
+
+def dead_letters(actor: Any) -> int:
+    found: int = actor._cell.dead_letters
+    return found
+
+
+async def until_parked(actor: Any) -> None:
+    """Wait until something is parked here."""
+    while not actor.mailbox.stats()["parked"]:
+        await asyncio.sleep(0.001)
 
 
 def counts(actor: Any) -> tuple[int, int]:
