@@ -32,8 +32,10 @@ bool
 pn_mailbox_send_credit(MailboxObject *self, uint64_t node, uint64_t source,
                        pn_flow credit, uint32_t depth)
 {
-    uint8_t said[2] = {(uint8_t)credit, depth <= PN_CHAIN_LIMIT ? depth : 0};
+    uint8_t said[2] = {(uint8_t)credit, 0};
     pn_ref payload;
+    if (depth <= PN_CHAIN_LIMIT)
+        said[1] = (uint8_t)depth;
     if (self->closed)
         return false;
     if (node == self->number) {
