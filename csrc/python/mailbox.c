@@ -188,7 +188,7 @@ mailbox_dealloc(PyObject *op)
     pn_deadlines_free(&self->deadlines);
     pn_park_free(&self->park);
     pn_map_free(&self->running);
-    pn_map_free(&self->recalled);
+    pn_recalled_free(&self->recalled);
     pn_metrics_free(self);
     pn_buffer_free(&self->spare);
     type->tp_free(op);

@@ -20,6 +20,7 @@
 #include "mailbox/hello.h"
 #include "mailbox/park.h"
 #include "mailbox/pending.h"
+#include "mailbox/recalled.h"
 #include "mailbox/router.h"
 #include "python/askfuture.h"
 #include "python/box.h"
@@ -27,9 +28,6 @@
 #include "sys/link.h"
 #include "sys/poller.h"
 #include "sys/segpool.h"
-
-/* Asks that were cancelled before they came, of which so many are kept. */
-#define PN_RECALLED_LIMIT 1024
 
 /* What the poller calls descriptors that are no links: more than a node. */
 #define PN_WATCH_TIMER ((void *)(UINTPTR_MAX))
@@ -119,9 +117,7 @@ typedef struct MailboxObject {
     pn_map peers;      /* number -> pn_peer */
     pn_map shipped;    /* target -> 1 + serial of commands that it knows */
     pn_map running;    /* pn_request_key -> struct RequestObject, borrowed */
-    pn_map recalled;   /* the same of asks that were cancelled unseen */
-    uint64_t recalled_keys[PN_RECALLED_LIMIT]; /* in the order of coming */
-    size_t recalled_next;
+    pn_recalled recalled; /* the same of asks that were cancelled unseen */
     struct CellObject
         *ready; /* to be resumed, those to be so first in front */
     struct CellObject *last_ready;

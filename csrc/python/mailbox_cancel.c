@@ -162,24 +162,10 @@ pn_mailbox_expire(MailboxObject *self)
 
 /* --- at the target --- */
 
-/* Remember an ask that was cancelled before it came, in place of the one that
- * was remembered longest. */
-static void
-remember(MailboxObject *self, uint64_t key)
-{
-    uint64_t *place = &self->recalled_keys[self->recalled_next];
-    (void)pn_map_take(&self->recalled, *place);
-    *place = key;
-    self->recalled_next = (self->recalled_next + 1) % PN_RECALLED_LIMIT;
-    /* Without memory it runs in vain, no more. */
-    (void)pn_map_put(&self->recalled, key, self);
-}
-
 bool
 pn_mailbox_was_recalled(MailboxObject *self, uint64_t source, uint64_t id)
 {
-    return self->recalled.count > 0 &&
-           pn_map_take(&self->recalled, pn_request_key(source, id)) != NULL;
+    return pn_recalled_take(&self->recalled, pn_request_key(source, id));
 }
 
 static void
@@ -204,6 +190,8 @@ pn_mailbox_recall(MailboxObject *self, uint64_t target, uint64_t source,
         if (request->task != NULL)
             cancel_task(self, request->task);
     } else if (cell == NULL || !pn_cell_drop_ask(cell, source, id)) {
-        remember(self, pn_request_key(source, id));
+        /* Without memory it runs in vain, no more. */
+        (void)pn_recalled_add(&self->recalled, pn_request_key(source, id),
+                              pn_clock_now());
     }
 }
