@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -416,9 +417,19 @@ async def asks_itself(pair: Pair) -> None:
 # --- the tests ---
 
 
+def _pairs() -> list[tuple[Place, Place]]:
+    """All of them; under a sanitizer, which is slow, a third: every place
+    asks and is asked."""
+    pairs = itertools.product(enumerate(PLACES), enumerate(PLACES))
+    third = "PN_SANITIZED" in os.environ
+    return [
+        (a, b) for (i, a), (j, b) in pairs if not third or (i + j) % 3 == 0
+    ]
+
+
 def _cases() -> list[Any]:
     cases = []
-    for asking, target in itertools.product(PLACES, PLACES):
+    for asking, target in _pairs():
         for each in TABLE:
             why = each.without.get(target.kind)
             marks = [pytest.mark.skip(reason=why)] if why else []
