@@ -17,6 +17,11 @@ from __future__ import annotations
 
 from ._context import get_actor
 from ._coroutines import Coroutines as _Coroutines
+from ._dead_letters import (
+    DeadLetter,
+    DeadLetterWatch,
+    watch_dead_letters,
+)
 from ._later import Later, send_after
 from ._metrics import metrics
 from ._native import Request, current_request
@@ -80,6 +85,8 @@ __all__ = [
     "CommandError",
     "CommandNotFound",
     "Config",
+    "DeadLetter",
+    "DeadLetterWatch",
     "DeadlockError",
     "ForkServerError",
     "ForkedError",
@@ -120,6 +127,7 @@ __all__ = [
     "stream",
     "tell",
     "trace_context",
+    "watch_dead_letters",
 ]
 
 register_kind("process", _Processes)

@@ -76,6 +76,22 @@ class NodeActor(Actor):
     def _cell(self) -> Cell:
         return self.mailbox.main
 
+    def _tick(self) -> None:
+        if self.state <= ACTOR_STATES.RUN:
+            for cell in self.mailbox.stalled():
+                self._warn_of(cell)
+        super()._tick()
+
+    def _warn_of(self, cell: Cell) -> None:
+        actor = cell.actor
+        actor.logger.warning(
+            "%r is slow: its oldest message has waited for %.1f s, and %d "
+            "wait; see the setting slow",
+            actor,
+            cell.oldest,
+            cell.waiting,
+        )
+
     # --- spawn ---
 
     def _spawn(

@@ -169,11 +169,7 @@ static PyObject *
 cell_get_oldest(PyObject *op, void *closure)
 {
     (void)closure;
-    const pn_backlog *backlog = ((CellObject *)op)->backlog;
-    const pn_waiting *waiting = backlog == NULL ? NULL : &backlog->queue;
-    const pn_waiting_entry *first =
-        waiting == NULL ? NULL : pn_waiting_oldest(waiting);
-    int64_t age = first == NULL ? 0 : pn_clock_now() - first->came;
+    int64_t age = pn_cell_oldest((CellObject *)op);
     return PyFloat_FromDouble((double)age / 1e9);
 }
 

@@ -54,6 +54,7 @@ typedef struct CellObject {
                             * coroutine actor begins nothing new */
     bool gone;             /* it has ended: nothing more is run */
     bool ready;            /* stands in the list of those to be resumed */
+    bool stalled;          /* pn_mailbox_list_stalled has told of it */
 } CellObject;
 
 int pn_add_cell(PyObject *module, pn_state *state);
@@ -101,6 +102,9 @@ pn_cell_waiting_bytes(const CellObject *cell)
     return cell->backlog == NULL ? 0 : cell->backlog->queue.bytes;
 }
 
+/* How many ns the oldest of them has waited; 0 without one. */
+int64_t pn_cell_oldest(const CellObject *cell);
+
 /* Whether as many requests as may are under way. */
 static inline bool
 pn_cell_is_busy(const CellObject *cell)
@@ -141,6 +145,7 @@ PyObject *pn_mailbox_add_cell(PyObject *op, PyObject *unused);
 PyObject *pn_mailbox_remove_cell(PyObject *op, PyObject *number);
 PyObject *pn_mailbox_get_cell(PyObject *op, PyObject *number);
 PyObject *pn_mailbox_list_cells(PyObject *op, PyObject *unused);
+PyObject *pn_mailbox_list_stalled(PyObject *op, PyObject *unused);
 
 /* Whether number would be an actor of this node, and there is none. */
 bool pn_mailbox_lacks(MailboxObject *self, uint64_t number);

@@ -166,21 +166,28 @@ static void
 refuse_full(CellObject *self, const pn_envelope *env)
 {
     if (env->kind == PN_TELL)
-        self->dead_letters++;
+        pn_mailbox_lose_tell(self, env, "mailbox-full");
     else
         pn_mailbox_reply_error(self->mailbox, self->number, env->source,
                                env->id, "mailbox-full", NULL);
+}
+
+static bool
+holds_too_much(const CellObject *self)
+{
+    const pn_cell_limits *limits = self->limits;
+    size_t waiting = pn_cell_waiting(self);
+    return waiting > limits->messages ||
+           (waiting > 1 && pn_cell_waiting_bytes(self) > limits->bytes);
 }
 
 /* Those that have waited longest make room. */
 static void
 drop_oldest(CellObject *self)
 {
-    const pn_cell_limits *limits = self->limits;
-    pn_waiting *queue = &self->backlog->queue;
-    while (queue->count > limits->messages ||
-           (queue->bytes > limits->bytes && queue->count > 1)) {
-        pn_letter *letter = pn_letter_of_entry(pn_waiting_take_oldest(queue));
+    while (holds_too_much(self)) { /* the actor may end meanwhile */
+        pn_letter *letter =
+            pn_letter_of_entry(pn_waiting_take_oldest(&self->backlog->queue));
         refuse_full(self, &letter->env);
         pn_letter_free(letter);
     }

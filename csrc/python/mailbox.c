@@ -123,6 +123,7 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->end_turn);
     Py_VISIT(self->context);
     Py_VISIT(self->slow);
+    Py_VISIT(self->on_dead_letter);
     for (size_t i = 0; i < PORT_SIZE; i++)
         Py_VISIT(port[i]);
     int err = pn_metrics_traverse(self, visit, arg);
@@ -158,6 +159,7 @@ mailbox_clear(PyObject *op)
     MailboxObject *self = (MailboxObject *)op;
     PyObject **port = (PyObject **)&self->port;
     self->closed = true;
+    Py_CLEAR(self->on_dead_letter);
     drop_pending(self);
     pn_mailbox_drop_ready(self);
     pn_mailbox_drop_parked_for(self, 0, true);
@@ -352,6 +354,9 @@ static PyMethodDef mailbox_methods[] = {
            "The Cell of an actor of this node, or None."),
     METHOD("cells", pn_mailbox_list_cells, METH_NOARGS,
            "cells($self, /)\n--\n\nThe Cells of its other actors."),
+    METHOD("stalled", pn_mailbox_list_stalled, METH_NOARGS,
+           "stalled($self, /)\n--\n\nThe cells in which a message waits for "
+           "longer than slow, and did not when this was called before."),
     METHOD("send", pn_mailbox_send, METH_FASTCALL,
            "send($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command; the future is its reply, or None for one "
@@ -420,6 +425,9 @@ static PyMemberDef mailbox_members[] = {
      "How many other actors it has had; their numbers count up."},
     {"unbegun", T_INT, offsetof(MailboxObject, unbegun), 0,
      "How many command tasks were made and have not begun."},
+    {"on_dead_letter", T_OBJECT, offsetof(MailboxObject, on_dead_letter), 0,
+     "Called for each tell that is lost, unless None: (target, name, command, "
+     "reason)."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,
      "Whether it was closed."},
     {NULL, 0, 0, 0, NULL},

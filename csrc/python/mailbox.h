@@ -5,9 +5,8 @@
  * mailbox_turn.c, mailbox_cells.c, mailbox_send.c (asks and tells),
  * mailbox_post.c (other kinds), mailbox_receive.c (where a message goes),
  * mailbox_relay.c, mailbox_run.c (commands), mailbox_reply.c (answers),
- * mailbox_payload.c, mailbox_cancel.c (deadlines); and for those whose
- * objects belong to one.
- * Others include mailbox_type.h.
+ * mailbox_dead.c, mailbox_payload.c, mailbox_cancel.c (deadlines); and for
+ * those whose objects belong to one. Others include mailbox_type.h.
  *
  * Everything here runs on the thread of the mailbox's loop, with the GIL.
  * A call into Python may re-enter any method: so links are buried while
@@ -156,7 +155,9 @@ typedef struct MailboxObject {
     PyObject *end_turn;   /* bound methods of this object */
     PyObject *context;    /* that of attach: commands run in copies of it */
     PyObject *slow;       /* set of commands that were slow */
-    pn_map records;       /* address of a BaseCommand -> pn_record */
+    PyObject *on_dead_letter; /* NULL or None: nobody watches; else called
+                               * (target, name, command, reason) */
+    pn_map records;           /* address of a BaseCommand -> pn_record */
     pn_port port;
 } MailboxObject;
 
@@ -322,6 +323,9 @@ void pn_mailbox_run(MailboxObject *self, const pn_mail *mail);
 /* Run what has waited in the cell. */
 void pn_mailbox_resume(struct CellObject *cell, const pn_mail *mail);
 
+/* The command's name, without its mark. New reference or NULL. */
+PyObject *pn_mailbox_command_name(const pn_envelope *env);
+
 /* Report the exception that is set now through sys.unraisablehook. */
 void pn_mailbox_report(MailboxObject *self);
 
@@ -353,6 +357,13 @@ void pn_mailbox_tell_end(struct CellObject *cell, uint64_t source,
 /* Tell source that its ask to an unknown or ended actor cannot be answered. */
 void pn_mailbox_refuse(MailboxObject *self, uint64_t source,
                        const pn_envelope *env);
+
+/* --- tells that reach nobody: mailbox_dead.c --- */
+
+/* Cell could not deliver this tell. The reason is a condition; NULL: why there
+ * is no way to its target. May run Python. */
+void pn_mailbox_lose_tell(struct CellObject *cell, const pn_envelope *env,
+                          const char *reason);
 
 /* --- deadlines and cancelling: mailbox_cancel.c --- */
 

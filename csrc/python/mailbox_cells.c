@@ -67,6 +67,43 @@ pn_mailbox_list_cells(PyObject *op, PyObject *unused)
     return list;
 }
 
+int64_t
+pn_cell_oldest(const CellObject *cell)
+{
+    if (pn_cell_waiting(cell) == 0)
+        return 0;
+    return pn_clock_now() - pn_waiting_oldest(&cell->backlog->queue)->came;
+}
+
+/* Whether it has stalled since this was asked last. */
+static bool
+has_stalled(CellObject *cell)
+{
+    bool before = cell->stalled;
+    int64_t slow = cell->limits->slow;
+    cell->stalled = slow > 0 && pn_cell_oldest(cell) > slow;
+    return cell->stalled && !before;
+}
+
+PyObject *
+pn_mailbox_list_stalled(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    MailboxObject *self = (MailboxObject *)op;
+    PyObject *list = PyList_New(0);
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    if (list != NULL && self->main != NULL && has_stalled(self->main) &&
+        PyList_Append(list, (PyObject *)self->main) < 0)
+        Py_CLEAR(list);
+    while (list != NULL &&
+           (entry = pn_map_next(&self->cells, &cursor)) != NULL) {
+        if (has_stalled(entry->value) && PyList_Append(list, entry->value) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
 PyObject *
 pn_mailbox_get_cell(PyObject *op, PyObject *number)
 {

@@ -135,7 +135,7 @@ lose_letter(MailboxObject *self, pn_letter *letter)
 {
     CellObject *cell = pn_mailbox_cell(self, letter->env.source);
     if (letter->env.kind == PN_TELL && cell != NULL)
-        cell->dead_letters++;
+        pn_mailbox_lose_tell(cell, &letter->env, "actor-down");
     pn_letter_free(letter);
 }
 

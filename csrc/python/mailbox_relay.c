@@ -76,7 +76,7 @@ is_refused_for_room(MailboxObject *self, pn_way way, const pn_envelope *env)
     if (!begins || !pn_mailbox_is_full(self, way))
         return false;
     if (env->kind == PN_TELL) {
-        self->main->dead_letters++;
+        pn_mailbox_lose_tell(self->main, env, "mailbox-full");
         return true;
     }
     char number[24];
@@ -108,7 +108,7 @@ find_way(MailboxObject *self, const pn_envelope *env, pn_way *way)
     if (pn_router_find(&self->router, target) == NULL)
         pn_mailbox_refuse(self, env->source, env);
     else if (env->kind == PN_TELL && env->offset == 0)
-        self->main->dead_letters++;
+        pn_mailbox_lose_tell(self->main, env, "actor-down");
     return false;
 }
 
@@ -142,7 +142,7 @@ refuse_size(MailboxObject *self, const pn_envelope *env)
     else if (env->kind == PN_ASK)
         pn_mailbox_say_too_big(self, env->source, env->id, text);
     else if (env->kind == PN_TELL)
-        self->main->dead_letters++;
+        pn_mailbox_lose_tell(self->main, env, "too-big");
 }
 
 /* What goes to a thread is joined here. */

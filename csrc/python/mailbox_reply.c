@@ -168,7 +168,7 @@ void
 pn_mailbox_refuse(MailboxObject *self, uint64_t source, const pn_envelope *env)
 {
     if (env->kind == PN_TELL && env->offset == 0)
-        self->main->dead_letters++;
+        pn_mailbox_lose_tell(self->main, env, NULL);
     if (env->kind != PN_ASK || env->offset > 0)
         return;
     const char *condition;

@@ -332,9 +332,8 @@ mark_of(const pn_envelope *env)
     return first == PN_MARK_METHOD || first == PN_MARK_FUNCTION ? first : 0;
 }
 
-/* The command's name without a mark. */
-static PyObject *
-bare_name(const pn_envelope *env)
+PyObject *
+pn_mailbox_command_name(const pn_envelope *env)
 {
     size_t skipped = mark_of(env) != 0 ? 1 : 0;
     return pn_mailbox_text(env->command + skipped,
@@ -352,7 +351,7 @@ find_command(CellObject *cell, const pn_mail *mail)
     bool methods = mark != PN_MARK_FUNCTION && cell->methods != NULL;
     if (!methods && mark != PN_MARK_METHOD && mail->known != NULL)
         return Py_NewRef(mail->known);
-    PyObject *name = bare_name(env);
+    PyObject *name = pn_mailbox_command_name(env);
     if (name == NULL)
         return NULL;
     PyObject *command = NULL;
@@ -387,7 +386,7 @@ static void
 refuse_command(CellObject *cell, const pn_envelope *env)
 {
     if (env->kind == PN_TELL) {
-        cell->dead_letters++;
+        pn_mailbox_lose_tell(cell, env, "unknown-command");
         return;
     }
     PyObject *what = describe_unknown(cell, env);

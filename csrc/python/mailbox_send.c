@@ -271,7 +271,7 @@ find_way(MailboxObject *self, const pn_sending *call, outgoing *out)
         if (is_ending(self, target))
             return 0;
         if (out->env.kind == PN_TELL)
-            call->cell->dead_letters++;
+            pn_mailbox_lose_tell(call->cell, &out->env, NULL);
         pn_mailbox_raise_unreachable(self, target, call->name);
         return -1;
     }
@@ -397,7 +397,7 @@ put_tell(MailboxObject *self, const pn_sending *call)
     if (prepare(self, PN_TELL, call, &out) < 0)
         return -1;
     if (!out.parked && !pn_way_exists(out.way))
-        call->cell->dead_letters++;
+        pn_mailbox_lose_tell(call->cell, &out.env, "actor-down");
     return put_prepared(self, call, &out);
 }
 

@@ -139,7 +139,8 @@ class Config:
                                 0: any number
     ask_timeout        None     seconds that an actor's asks may take that
                                 have no other deadline
-    slow               10       without effect as yet
+    slow               10       seconds that a message may wait in an actor
+                                before that is logged; 0: never
     spin               0.00005  seconds that an actor's loop looks for the
                                 next message before it sleeps; 0: none
     debug              False    debug mode of an actor's event loop
