@@ -101,6 +101,9 @@ know(pn_park *park, uint64_t number)
 int
 pn_park_stop(pn_park *park, uint64_t number, uint32_t depth)
 {
+    if (park->targets.count >= PN_PARK_TARGETS &&
+        pn_map_get(&park->targets, number) == NULL)
+        return PN_EFULL;
     pn_park_target *target = know(park, number);
     if (target == NULL)
         return PN_ENOMEM;
@@ -119,6 +122,33 @@ pn_park_go(pn_park *park, uint64_t number)
     target->stopped = false;
     target->depth = 0;
     settle(park, target);
+}
+
+void
+pn_park_go_node(pn_park *park, uint64_t node)
+{
+    pn_park_target *list = NULL;
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while ((entry = pn_map_next(&park->targets, &cursor)) != NULL) {
+        pn_park_target *target = entry->value;
+        if (!target->stopped || pn_node_of(target->number) != node)
+            continue;
+        target->stopped = false;
+        target->depth = 0;
+        if (target->count > 0) { /* it stays known */
+            settle(park, target);
+        } else {
+            target->next = list;
+            list = target;
+        }
+    }
+    while (list != NULL) {
+        pn_park_target *target = list;
+        list = target->next;
+        (void)pn_map_take(&park->targets, target->number);
+        pn_free(target);
+    }
 }
 
 /* What was said of a node concerns those of its actors that have entries;

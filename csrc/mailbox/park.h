@@ -37,12 +37,19 @@ typedef struct {
  * entry may be left. */
 void pn_park_free(pn_park *park);
 
+/* So many targets may be known before no other is stopped: who names actors
+ * that are none takes no more memory than that. */
+#define PN_PARK_TARGETS 65536
+
 /* The target takes no more; depth is how many requests it may have under way,
- * or 0. PN_ENOMEM: it is not known to be stopped. */
+ * or 0. PN_ENOMEM, PN_EFULL: it is not known to be stopped. */
 int pn_park_stop(pn_park *park, uint64_t target, uint32_t depth);
 
 /* It takes more again. */
 void pn_park_go(pn_park *park, uint64_t target);
+
+/* So do all actors of a node, as far as anybody knows. */
+void pn_park_go_node(pn_park *park, uint64_t node);
 
 /* The same for all actors of a node: the way to it is full. */
 int pn_park_halt(pn_park *park, uint64_t node);

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "python/error.h"
 #include "python/future.h"
+#include "python/mailbox_park.h"
 #include "sys/clock.h"
 
 #include <sys/resource.h>
@@ -426,8 +427,10 @@ farewell(MailboxObject *self, uint64_t node, const pn_mail *mail)
     bool lost = pn_meeting_farewell(&other->meeting, &theirs);
     if (other->meeting.link == 0 && other->meeting.ended == 0)
         forget(self, other);
-    if (lost)
+    if (lost) {
         fail_asks(self, node, last);
+        pn_mailbox_forget_credit(self, node);
+    }
     return PN_OK;
 }
 

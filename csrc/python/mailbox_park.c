@@ -20,7 +20,7 @@ static void
 heed(MailboxObject *self, uint64_t actor, pn_flow credit, uint32_t depth)
 {
     if (credit == PN_STOPPED) {
-        /* Without memory it is sent more, no more than that. */
+        /* Without memory it is sent more, no worse than that. */
         (void)pn_park_stop(&self->park, actor, depth);
         return;
     }
@@ -50,6 +50,13 @@ pn_mailbox_send_credit(MailboxObject *self, uint64_t node, uint64_t source,
         return true;
     pn_mailbox_report(self);
     return false;
+}
+
+void
+pn_mailbox_forget_credit(MailboxObject *self, uint64_t node)
+{
+    pn_park_go_node(&self->park, node);
+    pn_mailbox_look_at_park(self);
 }
 
 void
@@ -221,13 +228,14 @@ pn_mailbox_unpark(MailboxObject *self)
     int64_t deadline = pn_clock_now() + UNPARK_NS;
     while (!self->closed && skipped < self->park.targets.count &&
            (entry = pn_park_next(&self->park)) != NULL) {
-        pn_way way = pn_mailbox_way(self, entry->target);
-        if (!has_room(self, &way, entry->target)) {
+        uint64_t target = entry->target;
+        pn_way way = pn_mailbox_way(self, target);
+        if (!has_room(self, &way, target)) {
             pn_park_skip(&self->park);
             skipped++;
             continue;
         }
-        if (pn_park_next(&self->park) != entry)
+        if (pn_park_next(&self->park) != entry || entry->target != target)
             continue; /* flushing has changed it */
         skipped = 0;
         pn_park_take(&self->park, entry);

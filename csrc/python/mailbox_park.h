@@ -20,6 +20,9 @@ bool pn_mailbox_send_credit(MailboxObject *self, uint64_t node,
 /* A CREDIT has come. */
 void pn_mailbox_hear_credit(MailboxObject *self, const pn_mail *mail);
 
+/* A link to a node was lost, and perhaps its word that there is room. */
+void pn_mailbox_forget_credit(MailboxObject *self, uint64_t node);
+
 /* Whether a message for target must be parked. */
 static inline bool
 pn_mailbox_must_park(const MailboxObject *self, uint64_t target)

@@ -317,9 +317,50 @@ test_without_memory_nothing_changes(void)
     }
 }
 
+static void
+test_all_of_a_node_may_go_at_once(void)
+{
+    pn_park park = {0};
+    pn_parked waiting = make_entry(number_of(0, 2), 7);
+    for (uint64_t index = 0; index < ACTORS; index++) {
+        CHECK_INT(pn_park_stop(&park, number_of(0, index), 1), PN_OK);
+        CHECK_INT(pn_park_stop(&park, number_of(1, index), 1), PN_OK);
+    }
+    CHECK_INT(pn_park_put(&park, &waiting, 10, 1000), PN_OK);
+    CHECK(pn_park_next(&park) == NULL);
+    pn_park_go_node(&park, 1);
+    CHECK(pn_park_check(&park));
+    CHECK(pn_park_next(&park) == &waiting);
+    CHECK(!pn_park_is_closed(&park, number_of(0, 1)));
+    CHECK(pn_park_is_closed(&park, number_of(1, 1)));
+    pn_park_take(&park, &waiting);
+    CHECK(pn_park_check(&park));
+    CHECK(!pn_park_is_closed(&park, number_of(0, 2)));
+    CHECK(pn_park_take_node(&park, 0, true) == NULL);
+    pn_park_free(&park);
+}
+
+static void
+test_actors_without_number_take_no_memory_without_end(void)
+{
+    pn_park park = {0};
+    for (uint64_t index = 0; index < PN_PARK_TARGETS; index++)
+        CHECK_INT(pn_park_stop(&park, number_of(0, index), 0), PN_OK);
+    uint64_t other = number_of(0, PN_PARK_TARGETS);
+    CHECK_INT(pn_park_stop(&park, other, 0), PN_EFULL);
+    CHECK_INT(pn_park_stop(&park, number_of(0, 0), 3), PN_OK);
+    CHECK(!pn_park_is_closed(&park, other));
+    pn_park_go(&park, number_of(0, 1));
+    CHECK_INT(pn_park_stop(&park, other, 0), PN_OK);
+    CHECK(pn_park_take_node(&park, 0, true) == NULL);
+    pn_park_free(&park);
+}
+
 int
 main(void)
 {
+    RUN(test_all_of_a_node_may_go_at_once);
+    RUN(test_actors_without_number_take_no_memory_without_end);
     RUN(test_zeroed_one_is_empty_and_open);
     RUN(test_what_is_parked_goes_in_order_and_others_stay_behind_it);
     RUN(test_targets_take_turns);
