@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 /* Not F_SEAL_WRITE: both ends write. */
@@ -58,14 +60,18 @@ int
 pn_segment_map(int fd, size_t size, uint8_t **data)
 {
     struct stat found;
+    struct statfs system;
     if (size > PN_SEGMENT_LIMIT)
         return PN_ETOOBIG;
     /* Only a memfd has seals. */
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & SEALS) != SEALS)
         return PN_EPROTO;
-    if (fstat(fd, &found) < 0)
+    if (fstat(fd, &found) < 0 || fstatfs(fd, &system) < 0)
         return -errno;
+    /* Huge pages may be missing when they are touched: a SIGBUS, too. */
+    if (system.f_type != TMPFS_MAGIC)
+        return PN_EPROTO;
     if (size == 0 || found.st_size < 0 || (uint64_t)found.st_size != size)
         return PN_EPROTO;
     return map(fd, size, data);

@@ -106,6 +106,21 @@ test_other_descriptors_are_not_mapped(void)
 }
 
 static void
+test_huge_pages_are_not_mapped(void)
+{
+    const size_t size = (size_t)2 << 20;
+    uint8_t *data;
+    int fd =
+        memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+    if (fd < 0)
+        return; /* the kernel has none */
+    int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    if (ftruncate(fd, (off_t)size) == 0 && fcntl(fd, F_ADD_SEALS, seals) == 0)
+        CHECK_INT(pn_segment_map(fd, size, &data), PN_EPROTO);
+    CHECK_INT(close(fd), 0);
+}
+
+static void
 test_without_descriptors_none_is_made(void)
 {
     struct rlimit old, none;
@@ -141,6 +156,7 @@ main(void)
     RUN(test_wrong_size_is_not_mapped);
     RUN(test_unsealed_memory_is_not_mapped);
     RUN(test_other_descriptors_are_not_mapped);
+    RUN(test_huge_pages_are_not_mapped);
     RUN(test_without_descriptors_none_is_made);
     RUN(test_too_large_a_segment_is_neither_made_nor_mapped);
     return 0;
