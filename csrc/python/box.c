@@ -31,12 +31,18 @@ pn_box_open(pn_box *box)
 }
 
 void
-pn_box_close(pn_box *box)
+pn_box_unopen(pn_box *box)
 {
-    box->closed = true;
     if (box->wake_fd >= 0)
         (void)close(box->wake_fd);
     box->wake_fd = -1;
+}
+
+void
+pn_box_close(pn_box *box)
+{
+    box->closed = true;
+    pn_box_unopen(box);
     pn_letter *letter;
     while ((letter = pn_box_take(box)) != NULL)
         pn_letter_free(letter);

@@ -26,6 +26,9 @@ pn_box *pn_box_new(uint64_t node);
 /* Let other threads wake the node: make the eventfd. 0 or -errno. */
 int pn_box_open(pn_box *box);
 
+/* Undo that, before anybody else knows the box. */
+void pn_box_unopen(pn_box *box);
+
 /* The node ends: what lies there is freed, what comes later is not taken. */
 void pn_box_close(pn_box *box);
 

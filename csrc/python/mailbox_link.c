@@ -379,6 +379,8 @@ pn_mailbox_enter(PyObject *op, PyObject *group)
     if (err == 0 && first)
         err = pn_poller_add(&self->poller, self->box->wake_fd, PN_WATCH_BOX,
                             false);
+    if (err < 0 && first)
+        pn_box_unopen(self->box);
     if (err < 0)
         return pn_raise_status(self->state, err);
     self->box->group = value;

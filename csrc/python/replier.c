@@ -125,6 +125,22 @@ new_replier(RequestObject *request)
     return (PyObject *)self;
 }
 
+/* Nobody will hear of its end: it is over now. -1, with the exception that is
+ * set. */
+static int
+forget_task(RequestObject *request, PyObject *task)
+{
+    CellObject *cell = request->cell;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    pn_request_end(request);
+    if ((cell->tasks != NULL && PySet_Discard(cell->tasks, task) < 0) ||
+        pn_cell_make_ready(cell) < 0)
+        pn_mailbox_report(cell->mailbox);
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
 int
 pn_replier_watch(RequestObject *request, PyObject *task)
 {
@@ -138,14 +154,13 @@ pn_replier_watch(RequestObject *request, PyObject *task)
     PyObject *tasks = pn_cell_tasks(cell);
     if (tasks == NULL || pn_request_begin(request, task) < 0)
         return -1;
-    PyObject *replier = new_replier(request);
-    if (replier == NULL)
-        return -1;
-    PyObject *added =
-        PyObject_CallMethodOneArg(task, state->add_done_callback, replier);
-    Py_DECREF(replier);
+    PyObject *added = NULL, *replier = new_replier(request);
+    if (replier != NULL && PySet_Add(tasks, task) == 0)
+        added =
+            PyObject_CallMethodOneArg(task, state->add_done_callback, replier);
+    Py_XDECREF(replier);
     if (added == NULL)
-        return -1;
+        return forget_task(request, task);
     Py_DECREF(added);
-    return PySet_Add(tasks, task);
+    return 0;
 }

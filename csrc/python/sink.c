@@ -94,9 +94,9 @@ static void
 wake(SinkObject *self)
 {
     PyObject *waiter = self->waiter;
-    self->waiter = NULL;
     if (waiter == NULL || self->mailbox == NULL)
         return;
+    self->waiter = NULL;
     pn_mailbox_resolve(self->mailbox, waiter, false, Py_None);
     Py_DECREF(waiter);
 }
@@ -109,6 +109,8 @@ pn_sink_wait(SinkObject *self)
                         "somebody waits for the stream's next item already");
         return NULL;
     }
+    if (self->mailbox == NULL) /* being collected */
+        return pn_mailbox_unusable();
     PyObject *future = pn_mailbox_new_future(self->mailbox);
     if (future != NULL)
         self->waiter = Py_NewRef(future);

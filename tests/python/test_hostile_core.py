@@ -4,6 +4,7 @@ that call back into it at the worst moment."""
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import struct
 import threading
@@ -289,6 +290,62 @@ def test_callbacks_run_in_the_order_of_adding(world: World) -> None:
             a.mailbox.fail(2, lambda: KeyError("gone"))
         world.loop.run()
     assert order == [0, 1, 2] * 2
+
+
+def test_task_that_takes_no_callback_is_over(world: World) -> None:
+    class Deaf:
+        def done(self) -> bool:
+            return False
+
+        def add_done_callback(self, call: Any, **context: Any) -> None:
+            raise LookupError("deaf")
+
+    def start_deaf(awaitable: Any, context: Any) -> Any:
+        awaitable.close()
+        return Deaf()
+
+    async def triple(request: Any, value: int) -> int:
+        return 3 * value
+
+    port = Port(world.loop)
+    port.start_task = start_deaf  # type: ignore[method-assign]
+    other = _native.Mailbox(4, None, port)
+    other.attach(world.loop)  # type: ignore[arg-type]
+    cell: Any = other.cell(4)
+    cell.limit(max_inflight=1)
+    command = _native.BaseCommand()
+    command.name, command.function, command.ack = "triple", triple, True
+    port.table["triple"] = command
+    asks = [other.send(4, "triple", (n,), {}) for n in (1, 2)]
+    for ask in asks:
+        with pytest.raises(LookupError):
+            world.result(ask)
+    assert not cell.tasks
+    assert cell.waiting == 0
+    other.close()
+
+
+def test_entering_again_after_a_failure_is_watched() -> None:
+    loop = Loop()
+    mailbox = _native.Mailbox(5, None, Port(loop))
+    mailbox.attach(loop)  # type: ignore[arg-type]
+    fd = mailbox.fileno()
+
+    def watched() -> int:
+        with open(f"/proc/self/fdinfo/{fd}") as info:
+            return info.read().count("tfd:")
+
+    before = watched()
+    kept, none = os.dup(fd), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(none, fd)
+    with pytest.raises(OSError):
+        mailbox.enter(77)
+    os.dup2(kept, fd)
+    os.close(kept)
+    os.close(none)
+    mailbox.enter(77)
+    assert watched() == before + 1
+    mailbox.close()
 
 
 # --- streams ---
