@@ -55,7 +55,6 @@ from ._spelling import (
     Watch,
     class_arguments,
     class_state,
-    definition_in,
     function_state,
     spelled_code,
 )
@@ -270,7 +269,8 @@ def _make_record(obj: Any, ident: Ident, home: Home) -> _Made:
     else:
         kind = "function"
         head, body = _function_parts(obj, ident, home, watch, needs)
-    current = definition_in(look_up_at(home, obj.__qualname__)) is obj
+    # What wraps it, a command say, is bound by those who refer to it.
+    current = look_up_at(home, obj.__qualname__) is obj
     # Only its definer says that it is in a newer state.
     stamp = next(_stamps) if ident[0] == origin.id else 0
     qualname = obj.__qualname__
