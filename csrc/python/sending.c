@@ -43,6 +43,40 @@ find(MailboxObject *self, PyObject *name)
     return right ? Py_NewRef(found) : NULL;
 }
 
+static PyObject *
+module_of(PyObject *command)
+{
+    PyObject *module = PyObject_GetAttrString(command, "__module__");
+    if (module == NULL)
+        PyErr_Clear();
+    return module;
+}
+
+/* A function of another module has taken the command's name: its target, in
+ * another process, would run that one. 0, or -1 with an exception. */
+static int
+check_name_is_its_own(MailboxObject *self, const BaseCommandObject *command)
+{
+    PyObject *other = PyDict_GetItemWithError(self->port.table, command->name);
+    if (other == NULL || other == (PyObject *)command || command->method)
+        return PyErr_Occurred() ? -1 : 0;
+    Py_INCREF(other);
+    PyObject *ours = module_of((PyObject *)command);
+    PyObject *theirs = module_of(other);
+    int same = ours == NULL || theirs == NULL
+                   ? 1
+                   : PyObject_RichCompareBool(ours, theirs, Py_EQ);
+    if (same == 0)
+        PyErr_Format(self->state->error,
+                     "the name of command %R of %R was taken by that of %R: "
+                     "give one another, by command(name=...)",
+                     command->name, ours, theirs);
+    Py_XDECREF(ours);
+    Py_XDECREF(theirs);
+    Py_DECREF(other);
+    return same > 0 ? 0 : -1;
+}
+
 /* The command: its object in the table, if it is known here, and its name. */
 static int
 look_up(MailboxObject *self, PyObject *command, pn_sending *call)
@@ -51,6 +85,8 @@ look_up(MailboxObject *self, PyObject *command, pn_sending *call)
     if (PyObject_TypeCheck(command, type)) {
         call->known = Py_NewRef(command);
         const BaseCommandObject *known = (BaseCommandObject *)command;
+        if (known->name != NULL && check_name_is_its_own(self, known) < 0)
+            return -1;
         command = known->wire != NULL ? known->wire : known->name;
     } else if (PyUnicode_Check(command)) {
         call->known = find(self, command);

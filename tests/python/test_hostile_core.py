@@ -246,6 +246,7 @@ def test_raising_a_limit_runs_nothing_inside_a_command(world: World) -> None:
     a, b = world.pair()
     order: list[str] = []
     cell = b.mailbox.cell(2)
+    assert cell is not None
     cell.limit(max_inflight=1)
 
     held = world.loop.create_future()
