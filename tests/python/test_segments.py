@@ -194,6 +194,9 @@ def test_loans_are_given_back() -> None:
 def test_without_descriptors_messages_go_in_band(end: str) -> None:
     async def main() -> None:
         worker = await pn.spawn()
+        # Modules are files: what is needed is imported before.
+        assert await pn.send(worker, "make", 1, 7) == b"\7"
+        await pn.send(worker, "describe", memoryview(b"x"))
         before = await ask(worker, limit_descriptors)
         for _ in range(10):
             if end == "sender":
