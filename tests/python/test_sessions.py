@@ -136,7 +136,7 @@ def test_control_c_at_the_prompt_leaves_the_actors_alone() -> None:
     with Terminal("-i", "-q") as terminal:
         terminal.wait_for(">>>")
         terminal.type(SESSION.partition("try: do(")[0])
-        terminal.wait_for("one42")
+        terminal.wait_for("one42'\r\n>>> ")  # at the prompt, not before it
         os.write(terminal.fd, b"\x03")
         terminal.wait_for("KeyboardInterrupt")
         terminal.type("'again' + str(do(pn.send, w, 'twice', 50))")
