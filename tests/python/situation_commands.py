@@ -278,8 +278,8 @@ async def ask_and_cancel_beyond(
 
 
 async def set_inflight(actor: Any, limit: int) -> None:
-    cell = _native.current_cell()
-    assert cell is not None
+    # Its own cell, or its node, whose main one is meant.
+    cell: _native.Cell = getattr(actor.mailbox, "main", actor.mailbox)
     cell.limit(max_inflight=limit)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import flow_commands as commands
 import pytest
@@ -16,13 +17,19 @@ KINDS = ["process", "thread"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+def at_most(limit: int) -> set[int]:
+    """What is seen of a limit: before 3.12 one of those under way may not
+    have begun its first step."""
+    return {limit, limit - (sys.version_info < (3, 12))}
+
+
 @each_kind
 def test_no_more_than_max_inflight_are_under_way(kind: str) -> None:
     async def main() -> None:
         worker = await pn.spawn(kind=kind, max_inflight=3)
         asked = [pn.send(worker, "note_slowly", n) for n in range(50)]
         assert await asyncio.gather(*asked) == list(range(50))
-        assert await ask(worker, commands.most) == 3
+        assert await ask(worker, commands.most) in at_most(3)
         assert await ask(worker, commands.begun) == list(range(50))
         assert await ask(worker, commands.counts) == (0, 0)
 
@@ -34,6 +41,7 @@ def test_without_a_limit_all_are_under_way(kind: str) -> None:
     async def main() -> None:
         worker = await pn.spawn(kind=kind, max_inflight=0)
         asked = [pn.send(worker, "pass_gate", n) for n in range(50)]
+        await pn.send(worker, "ping")  # before 3.12 all begin only now
         assert await ask(worker, commands.counts) == (50, 0)
         await ask(worker, commands.open_gate)
         assert await asyncio.gather(*asked) == list(range(50))
@@ -127,6 +135,7 @@ def test_the_limit_can_be_changed_while_messages_wait(kind: str) -> None:
         changing = ask(worker, commands.lift_limit, 8)
         asked = [pn.send(worker, "pass_gate", n) for n in range(9)]
         await changing
+        await pn.send(worker, "ping")
         assert await ask(worker, commands.counts) == (9, 0)
         await ask(worker, commands.open_gate)
         assert await asyncio.gather(*asked) == list(range(9))
@@ -141,7 +150,7 @@ def test_the_command_config_changes_the_limit(kind: str) -> None:
         assert await pn.send(worker, "config", "set", "max_inflight", 5)
         asked = [pn.send(worker, "note_slowly", n) for n in range(20)]
         await asyncio.gather(*asked)
-        assert await ask(worker, commands.most) == 5
+        assert await ask(worker, commands.most) in at_most(5)
 
     run(main)
 
