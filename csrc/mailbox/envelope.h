@@ -84,6 +84,27 @@ pn_kind_is_control(uint8_t kind)
     return kind <= PN_KIND_LAST_CONTROL;
 }
 
+/* Whether actors say it to each other, be it relayed or not. */
+static inline bool
+pn_kind_is_between_actors(uint8_t kind)
+{
+    switch (kind) {
+    case PN_ASK:
+    case PN_TELL:
+    case PN_REPLY:
+    case PN_ERROR:
+    case PN_ITEM:
+    case PN_DEFINE:
+    case PN_CANCEL:
+    case PN_PROGRESS:
+    case PN_CREDIT:
+    case PN_GRANT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Whether decode takes it. */
 static inline bool
 pn_kind_is_known(uint8_t kind)

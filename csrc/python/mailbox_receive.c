@@ -341,26 +341,11 @@ receive_here(MailboxObject *self, pn_peer *peer, const pn_part *part)
     return err == PN_EPROTO && !passed_on ? err : PN_OK;
 }
 
-/* Whether actors say it to each other. */
+/* Whether it comes over the way of a pair of actors. */
 static bool
 is_relayed(const pn_envelope *env)
 {
-    switch (env->kind) {
-    case PN_ASK:
-    case PN_TELL:
-    case PN_REPLY:
-    case PN_ERROR:
-    case PN_ITEM:
-    case PN_DEFINE:
-    case PN_CANCEL:
-    case PN_PROGRESS:
-    case PN_CREDIT:
-    case PN_GRANT:
-    case PN_SEGMENT:
-        return true;
-    default:
-        return false;
-    }
+    return pn_kind_is_between_actors(env->kind) || env->kind == PN_SEGMENT;
 }
 
 /* A frame that was relayed, from a node that speaks over the relay again: all

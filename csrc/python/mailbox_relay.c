@@ -5,26 +5,12 @@
 
 #include <stdio.h>
 
-/* Only what actors say to each other passes the arbiter. */
+/* Only what actors say to each other passes the arbiter, and that they take
+ * another way from now on. */
 static bool
 may_be_relayed(uint8_t kind)
 {
-    switch (kind) {
-    case PN_ASK:
-    case PN_TELL:
-    case PN_REPLY:
-    case PN_ERROR:
-    case PN_ITEM:
-    case PN_DEFINE:
-    case PN_CANCEL:
-    case PN_PROGRESS:
-    case PN_CREDIT:
-    case PN_GRANT:
-    case PN_SWITCH:
-        return true;
-    default:
-        return false;
-    }
+    return pn_kind_is_between_actors(kind) || kind == PN_SWITCH;
 }
 
 /* Whether its extension may go on. One that cannot be read would end the link
