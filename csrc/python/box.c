@@ -82,6 +82,7 @@ pn_box_push(pn_box *box, pn_letter *letter)
     }
     bool control = pn_kind_is_control(letter->env.kind);
     (void)atomic_fetch_add(&box->count, 1);
+    (void)atomic_fetch_add(&box->messages, control ? 0 : 1);
     (void)atomic_fetch_add(&box->bytes, letter->weight);
     pn_queue *queue = control ? &box->control : &box->payload;
     if (!pn_queue_push(queue, &letter->node))
@@ -112,7 +113,9 @@ pn_box_take(pn_box *box)
     if (node == NULL)
         return NULL;
     pn_letter *letter = pn_letter_of_node(node);
+    bool control = pn_kind_is_control(letter->env.kind);
     (void)atomic_fetch_sub(&box->count, 1);
+    (void)atomic_fetch_sub(&box->messages, control ? 0 : 1);
     (void)atomic_fetch_sub(&box->bytes, letter->weight);
     return letter;
 }

@@ -10,8 +10,9 @@
 typedef struct {
     pn_queue control;
     pn_queue payload;
-    atomic_size_t count; /* of letters */
-    atomic_size_t bytes; /* of their payloads */
+    atomic_size_t count;    /* of letters */
+    atomic_size_t messages; /* of them, those that are no control */
+    atomic_size_t bytes;    /* of their payloads */
     size_t references;
     uint64_t node;
     uint64_t group; /* the arbiter's number; nodes of other groups are none */

@@ -58,7 +58,7 @@ pn_mailbox_is_full(const MailboxObject *self, pn_way way)
 {
     if (way.box == NULL)
         return pn_outbox_full(&way.peer->link.out);
-    return atomic_load(&way.box->count) >= self->limits.outbox_messages ||
+    return atomic_load(&way.box->messages) >= self->limits.outbox_messages ||
            atomic_load(&way.box->bytes) >= self->limits.outbox_bytes;
 }
 
