@@ -24,7 +24,7 @@ from ._dead_letters import (
 )
 from ._later import Later, send_after
 from ._metrics import metrics
-from ._native import Request, current_request
+from ._native import Request, current_request, usable_cpus
 from ._processes import Processes as _Processes
 from ._scope import deadline
 from ._subprocesses import Subprocesses as _Subprocesses
@@ -127,6 +127,7 @@ __all__ = [
     "stream",
     "tell",
     "trace_context",
+    "usable_cpus",
     "watch_dead_letters",
 ]
 

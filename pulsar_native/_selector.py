@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import mmap
-import os
 import selectors
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ._native import Spinner
+from ._native import Spinner, usable_cpus
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = [
     "SpinningSelector",
     "mailbox_spinner",
-    "usable_processors",
     "use_page",
 ]
 
@@ -86,18 +84,5 @@ def mailbox_spinner(fd: int, seconds: float) -> Spinner:
     return Spinner(fd, _page, _processors, seconds)
 
 
-def usable_processors() -> int:
-    """Processors by affinity, and by the quota of the control group."""
-    count = len(os.sched_getaffinity(0))
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        return count
-    if quota == "max":
-        return count
-    return max(1, min(count, int(quota) // int(period)))
-
-
 # The spinner itself follows the affinity; a quota is looked at once.
-_processors = usable_processors()
+_processors = usable_cpus()

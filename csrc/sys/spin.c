@@ -1,8 +1,8 @@
 #include "sys/spin.h"
 
 #include "sys/clock.h"
+#include "sys/cpus.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/epoll.h>
@@ -16,15 +16,6 @@
 
 /* Below this an attempt cannot catch anything. */
 #define SHORTEST 2000
-
-static int
-count_processors(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) < 0)
-        return 1;
-    return CPU_COUNT(&set);
-}
 
 void
 pn_spin_init(pn_spin *spin, pn_spin_page *page, int fd, int limit,
@@ -51,7 +42,7 @@ update(pn_spin *spin, int64_t now)
     if (spin->counted_at != 0 && now - spin->counted_at < COUNT_PERIOD)
         return;
     spin->counted_at = now;
-    spin->processors = count_processors();
+    spin->processors = pn_cpus_affinity();
     if (spin->processors > spin->limit)
         spin->processors = spin->limit;
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import pulsar_native
 from pulsar_native._selector import SpinningSelector
 
 
@@ -192,3 +193,13 @@ def test_wrong_arguments_are_refused(selector: SpinningSelector):
     selector.close()
     with pytest.raises(OSError):
         selector._spinner.select(0, {})
+
+
+def test_usable_cpus_follow_the_affinity():
+    allowed = os.sched_getaffinity(0)
+    assert 1 <= pulsar_native.usable_cpus() <= len(allowed)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert pulsar_native.usable_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
