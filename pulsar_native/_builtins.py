@@ -96,12 +96,6 @@ def spawn(
     return request.actor.spawn(cls, *args, **params)
 
 
-@_builtin(ack=False)
-def not_made(request: Request, error: bytes) -> None:
-    """Keep why the caller, whose end is near, could not be made."""
-    request.actor._not_made(request.caller, error)
-
-
 @_builtin()
 def claim(request: Request, proxy: ActorProxy, names: list[str]) -> None:
     """Let *names* lead to an actor that lives in the caller's node."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import _context, _logging, _pickling
 from ._making import Making
-from ._port import KIND_DOWN, KIND_NOTIFY, KIND_STOP, dump_down
+from ._port import KIND_DOWN, KIND_FAILURE, KIND_NOTIFY, KIND_STOP, dump_down
 from ._selector import SpinningSelector
 from ._stopping import (
     LAST_WORDS,
@@ -148,8 +148,7 @@ class ManagedActor(NodeActor):
         self.mailbox.hold()  # who has asked already gets ActorDown
         if not ends_actor(error):
             words = _pickling.dumps_exception(error)
-            told = self.mailbox.tell("arbiter", "not_made", (words,), {})
-            told.add_done_callback(_ignore)
+            self.mailbox.post(KIND_FAILURE, self._arbiter, words)
         self._fail_start(f"{label}()", error)
 
     async def _start(self) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KIND_DEFINE",
     "KIND_DOWN",
+    "KIND_FAILURE",
     "KIND_HELLO",
     "KIND_LOG",
     "KIND_NOTIFY",
@@ -54,6 +55,7 @@ KIND_SPEC = 20
 KIND_DEFINE = 21
 KIND_LOG = 22
 KIND_DOWN = 23
+KIND_FAILURE = 26
 
 logger = logging.getLogger("pulsar_native.mailbox")
 

@@ -204,11 +204,6 @@ class Actor(EventHandler):
         """As the function ``send``, from this actor."""
         return self.mailbox.send(target, command, args, kwargs)
 
-    def _not_made(self, caller: ActorProxy, error: bytes) -> None:
-        self.logger.warning(
-            "%r could not be made, and %r does not manage it", caller, self
-        )
-
     def _notified(
         self, caller: ActorProxy, info: dict[str, Any], now: float
     ) -> None:

@@ -18,6 +18,7 @@ from ._making import Making
 from ._monitor import ActorProxyMonitor
 from ._port import (
     KIND_DOWN,
+    KIND_FAILURE,
     KIND_HELLO,
     KIND_LOG,
     KIND_NOTIFY,
@@ -336,6 +337,8 @@ class Manager(NodeActor):
             reason, code, _ = load_down(payload)
             child._reason = (reason, code) if reason else child._reason
             child.stopping_start = time.monotonic()
+        elif kind == KIND_FAILURE:
+            child._failure = payload
         elif kind == KIND_LOG:
             self._on_log(payload)
 
@@ -362,13 +365,6 @@ class Manager(NodeActor):
             _logging.handle_record(pickle.loads(payload))
         except Exception:
             self.logger.exception("a shipped log record is of no use")
-
-    def _not_made(self, caller: ActorProxy, error: bytes) -> None:
-        child = self._children.get(caller.number)
-        if child is None:
-            super()._not_made(caller, error)
-        else:
-            child._failure = error
 
     def _notified(
         self, caller: ActorProxy, info: dict[str, Any], now: float

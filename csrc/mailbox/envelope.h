@@ -39,17 +39,18 @@ typedef enum {
     PN_LINK = 10,    /* a descriptor: the direct link to node `id` */
     PN_SEGMENT = 11, /* a shared segment is given back to its owner */
     PN_KIND_LAST_CONTROL = 15,
-    PN_ASK = 16,    /* command with a reply */
-    PN_TELL = 17,   /* command without */
-    PN_REPLY = 18,  /* result of ask `id` */
-    PN_ERROR = 19,  /* failure of ask `id`; `command` holds its condition */
-    PN_SPEC = 20,   /* what a new process needs to become its actor */
-    PN_DEFINE = 21, /* definitions of commands, ahead of their use */
-    PN_LOG = 22,    /* a log record on its way to the arbiter */
-    PN_DOWN = 23,   /* actor `id` has ended, behind all that it sent */
-    PN_ITEM = 24,   /* one item of stream `id` */
-    PN_SWITCH = 25, /* what `source`'s node says next comes by direct link */
-    PN_KIND_LAST = 25,
+    PN_ASK = 16,     /* command with a reply */
+    PN_TELL = 17,    /* command without */
+    PN_REPLY = 18,   /* result of ask `id` */
+    PN_ERROR = 19,   /* failure of ask `id`; `command` holds its condition */
+    PN_SPEC = 20,    /* what a new process needs to become its actor */
+    PN_DEFINE = 21,  /* definitions of commands, ahead of their use */
+    PN_LOG = 22,     /* a log record on its way to the arbiter */
+    PN_DOWN = 23,    /* actor `id` has ended, behind all that it sent */
+    PN_ITEM = 24,    /* one item of stream `id` */
+    PN_SWITCH = 25,  /* what `source`'s node says next comes by direct link */
+    PN_FAILURE = 26, /* what ended `source`'s constructor, ahead of DOWN */
+    PN_KIND_LAST = 26,
 } pn_kind;
 
 /* An actor's number: the node that it lives in (one loop's mailbox) in the

@@ -6,10 +6,10 @@
 #include "mailbox/envelope.h"
 
 static const uint8_t kinds[] = {
-    PN_HELLO,    PN_NOTIFY, PN_STOP,   PN_BOUND, PN_PEER,    PN_CANCEL,
-    PN_PROGRESS, PN_CREDIT, PN_GRANT,  PN_LINK,  PN_SEGMENT, PN_ASK,
-    PN_TELL,     PN_REPLY,  PN_ERROR,  PN_SPEC,  PN_DEFINE,  PN_LOG,
-    PN_DOWN,     PN_ITEM,   PN_SWITCH,
+    PN_HELLO,    PN_NOTIFY, PN_STOP,   PN_BOUND,   PN_PEER,    PN_CANCEL,
+    PN_PROGRESS, PN_CREDIT, PN_GRANT,  PN_LINK,    PN_SEGMENT, PN_ASK,
+    PN_TELL,     PN_REPLY,  PN_ERROR,  PN_SPEC,    PN_DEFINE,  PN_LOG,
+    PN_DOWN,     PN_ITEM,   PN_SWITCH, PN_FAILURE,
 };
 
 #define KINDS (sizeof kinds / sizeof *kinds)

@@ -121,7 +121,7 @@ BAD: dict[str, Make] = {
     "kind 0": field(0),
     "kind 12": field(12),
     "kind 15": field(15),
-    "kind 26": field(26),
+    "kind 27": field(27),
     "kind 255": field(255),
     "unknown flags": field(TELL, flags=2),
     "a command beyond the frame": patched(2, b"\xff\x03"),
