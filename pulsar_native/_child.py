@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
-from . import _context, _logging, _spec
+from . import _context, _logging, _spec, _stacks
 from ._managed import ManagedActor, close_loop, open_loop, run_loop
 from ._port import KIND_HELLO, KIND_NOTIFY, KIND_SPEC
 from .commands import latest_serial
@@ -154,6 +154,7 @@ def main(link_fd: int, arbiter_pidfd: int) -> int:
         errors="backslashreplace",
         line_buffering=True,
     )
+    _stacks.install()
     actor = _template
     actor._arbiter_pidfd = arbiter_pidfd
     payload = actor.wait_for_spec(link_fd)

@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import _pickling
+from . import _pickling, _stacks
 from ._managed import ManagedActor, close_loop, open_loop, run_loop
 from .consts import ACTOR_STATES
 from .kinds import Exit
@@ -100,6 +100,11 @@ class _Life:
                 actor._loop.call_soon_threadsafe(
                     function, actor, context=actor._context.copy()
                 )
+
+    def threads(self) -> list[threading.Thread]:
+        """Its thread, and those of its executor."""
+        executor = getattr(self._actor, "_executor", None)
+        return [self.thread, *getattr(executor, "_threads", ())]
 
     def let_go(self) -> None:
         """Its arbiter ends, and it is to do so too."""
@@ -212,6 +217,10 @@ class ThreadCarrier:
     def output(self) -> str:
         """Nothing: standard error is the program's."""
         return ""
+
+    def stacks(self) -> str:
+        """The stacks of its thread, and of its executor's."""
+        return _stacks.of_threads(self._life.threads())
 
     def descriptors(self) -> Iterator[int]:
         """Those of its mailbox and its loop."""
