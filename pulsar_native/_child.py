@@ -145,7 +145,7 @@ def _become(actor: ProcessActor, payload: bytes) -> None:
 _template = ProcessActor()
 
 
-def main(link_fd: int, arbiter_pidfd: int) -> int:
+def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
     """Be the process actor whose link this is; the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)

@@ -19,14 +19,14 @@ _page = unnamed_file()
 os.truncate(_page, mmap.PAGESIZE)
 
 
-def main(link_fd: int, arbiter_pidfd: int) -> NoReturn:
+def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int) -> NoReturn:
     """In the server's child: execute what descriptor 0 tells."""
     with open(0, "rb", closefd=False) as reader:
         command, path, environ = pickle.load(reader)
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.close(null)
-    kept = (link_fd, arbiter_pidfd, _page)
+    kept = (link_fd, arbiter_pidfd, recorder_fd, _page)
     for fd in kept:
         if fd >= 0:
             os.set_inheritable(fd, True)

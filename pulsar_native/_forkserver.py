@@ -72,8 +72,8 @@ def connect(
 
     *preload* names modules that the server imports beforehand; arbiters with
     the same list share a server. *child*, "module:function", runs in its
-    children with (link_fd, master_pidfd) and returns the exit code; it is
-    there for tests.
+    children with (link_fd, master_pidfd, recorder_fd) and returns the exit
+    code; it is there for tests.
 
     Returns before the server is ready: spawns wait for it in the channel.
     Any thread may call; it takes some milliseconds when a server is started.

@@ -85,11 +85,11 @@ def unnamed_file() -> int:
             return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
 
 
-def main(link_fd: int, arbiter_pidfd: int, page: int) -> int:
+def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int, page: int) -> int:
     """In the fresh interpreter: be the actor; the exit code."""
     _selector.use_page(page)
     os.close(page)
-    for fd in (link_fd, arbiter_pidfd):
+    for fd in (link_fd, arbiter_pidfd, recorder_fd):
         if fd >= 0:
             os.set_inheritable(fd, False)
-    return _child.main(link_fd, arbiter_pidfd)
+    return _child.main(link_fd, arbiter_pidfd, recorder_fd)

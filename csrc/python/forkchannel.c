@@ -58,8 +58,10 @@ parse_fds(PyObject *sequence, int *fd)
     PyObject *fast = PySequence_Fast(sequence, "fds must be a sequence");
     if (fast == NULL)
         return -1;
-    bool right = PySequence_Size(fast) == PN_FORK_FDS;
-    for (Py_ssize_t i = 0; right && i < PN_FORK_FDS; i++) {
+    Py_ssize_t count = PySequence_Size(fast);
+    bool right = count == PN_FORK_RECORDER || count == PN_FORK_FDS;
+    fd[PN_FORK_RECORDER] = -1;
+    for (Py_ssize_t i = 0; right && i < count; i++) {
         PyObject *item = PySequence_GetItem(fast, i);
         if (item == NULL)
             goto fail;
@@ -74,8 +76,9 @@ parse_fds(PyObject *sequence, int *fd)
     if (right && fd[PN_FORK_LINK] >= 0)
         return 0;
     PyErr_SetString(PyExc_ValueError,
-                    "fds must be (link, stdin, stdout, stderr), each a "
-                    "descriptor or, the link excepted, -1");
+                    "fds must be (link, stdin, stdout, stderr) or these and "
+                    "a recorder, each a descriptor or, the link excepted, "
+                    "-1");
     return -1;
 
 fail:
@@ -87,10 +90,11 @@ PyDoc_STRVAR(spawn_doc,
              "spawn($self, token, fds, /)\n--\n\n"
              "Ask the fork server for a child, without blocking.\n\n"
              "*token* (0 to 2**64 - 1) names it in reports. *fds* is (link,\n"
-             "stdin, stdout, stderr); -1 stands for /dev/null as stdin and\n"
-             "for the server's own stdout and stderr. The descriptors are\n"
-             "copied: the caller may close its own at once. Where the socket\n"
-             "is full the request waits and leaves in a later receive().\n\n"
+             "stdin, stdout, stderr), perhaps with a recorder behind; -1\n"
+             "stands for /dev/null as stdin, for the server's own stdout and\n"
+             "stderr, and for no recorder. The descriptors are copied: the\n"
+             "caller may close its own at once. Where the socket is full the\n"
+             "request waits and leaves in a later receive().\n\n"
              "Raises BrokenPipeError if the server is gone, OSError for a\n"
              "bad descriptor, PulsarException after close().");
 

@@ -27,8 +27,9 @@ PyDoc_STRVAR(serve_doc,
              "forkserver_serve($module, control_fd, master_pidfd, /)\n--\n\n"
              "Serve as the fork server until the master is gone.\n\n"
              "Returns None in the server, when all children are reaped, and\n"
-             "(link_fd, master_pidfd) in each child. *control_fd* is one end\n"
-             "of the master's SOCK_SEQPACKET pair, *master_pidfd* may be -1.\n"
+             "(link_fd, master_pidfd, recorder_fd) in each child; the last\n"
+             "is -1 where none was given. *control_fd* is one end of the\n"
+             "master's SOCK_SEQPACKET pair, *master_pidfd* may be -1.\n"
              "For a process with one thread: it holds the GIL throughout.\n"
              "Raises OSError or MemoryError if it cannot serve.");
 
@@ -36,14 +37,15 @@ static PyObject *
 forkserver_serve(PyObject *module, PyObject *args)
 {
     pn_forkserver server = {.fork = fork_interpreter};
-    int link = -1;
+    pn_forked child;
     if (!PyArg_ParseTuple(args, "ii:forkserver_serve", &server.control,
                           &server.master))
         return NULL;
-    int err = pn_forkserver_serve(&server, &link);
+    int err = pn_forkserver_serve(&server, &child);
     if (err == PN_FORKSERVER_CHILD) {
         PyOS_AfterFork_Child();
-        return Py_BuildValue("(ii)", link, server.master);
+        return Py_BuildValue("(iii)", child.link, server.master,
+                             child.recorder);
     }
     if (err < 0)
         return pn_raise_status(PyModule_GetState(module), err);

@@ -179,19 +179,22 @@ take_stream(int fd, int stream)
 }
 
 /* In the child: put the received descriptors in their places. */
-static int
-place_streams(const pn_fork_request *request, const pn_fdpass *fds)
+static pn_forked
+place_descriptors(const pn_fork_request *request, const pn_fdpass *fds)
 {
+    pn_forked out = {.link = fds->fd[0], .recorder = -1};
     size_t next = 1;
     for (int i = PN_FORK_STDIN; i <= PN_FORK_STDERR; i++) {
         if (request->given & (1u << i))
             take_stream(fds->fd[next++], i - PN_FORK_STDIN);
     }
-    return fds->fd[0];
+    if (request->given & (1u << PN_FORK_RECORDER))
+        out.recorder = fds->fd[next];
+    return out;
 }
 
 /* In the child, from fork to a process that could have been exec'ed. */
-static int
+static pn_forked
 become_child(serving *s, const pn_fork_request *request, const pn_fdpass *fds)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -201,20 +204,20 @@ become_child(serving *s, const pn_fork_request *request, const pn_fdpass *fds)
     pn_forktable_abandon(&s->table);
     close(s->signals);
     close(s->self->control);
-    int link = place_streams(request, fds);
+    pn_forked out = place_descriptors(request, fds);
 
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t none;
     sigemptyset(&none);
     sigaction(SIGINT, &ignore, NULL);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    return link;
+    return out;
 }
 
-/* Fork for a complete request. True in the child, with *link set. */
+/* Fork for a complete request. True in the child, with *out set. */
 static bool
 spawn(serving *s, pn_fork_channel *channel, const pn_fork_request *request,
-      const pn_fdpass *fds, int *link)
+      const pn_fdpass *fds, pn_forked *out)
 {
     pn_fork_child *child = pn_forktable_reserve(channel, request->token);
     if (child == NULL) {
@@ -223,7 +226,7 @@ spawn(serving *s, pn_fork_channel *channel, const pn_fork_request *request,
     }
     pid_t pid = s->self->fork(s->self->context);
     if (pid == 0) {
-        *link = become_child(s, request, fds);
+        *out = become_child(s, request, fds);
         return true;
     }
     if (pid < 0) {
@@ -251,7 +254,7 @@ request_error(const pn_fork_request *request, const pn_fdpass *fds)
 
 /* Read one request. True in the child that it made. */
 static bool
-on_request(serving *s, pn_fork_channel *channel, int64_t now, int *link)
+on_request(serving *s, pn_fork_channel *channel, int64_t now, pn_forked *out)
 {
     pn_fork_request request;
     size_t len;
@@ -268,7 +271,7 @@ on_request(serving *s, pn_fork_channel *channel, int64_t now, int *link)
         return false;
     }
     int error = request_error(&request, &fds);
-    if (error == 0 && spawn(s, channel, &request, &fds, link))
+    if (error == 0 && spawn(s, channel, &request, &fds, out))
         return true;
     if (error != 0)
         pn_forktable_failed(channel, request.token, error);
@@ -279,7 +282,7 @@ on_request(serving *s, pn_fork_channel *channel, int64_t now, int *link)
 /* A hung-up arbiter's last requests are not worth a fork. */
 static bool
 on_channel(serving *s, pn_fork_channel *channel, short events, int64_t now,
-           int *link)
+           pn_forked *out)
 {
     if (events & (POLLHUP | POLLERR | POLLNVAL)) {
         pn_forktable_hang_up(channel, now + PN_FORK_GRACE);
@@ -287,7 +290,7 @@ on_channel(serving *s, pn_fork_channel *channel, short events, int64_t now,
     }
     if (events & POLLOUT)
         pn_forktable_flush(channel);
-    return (events & POLLIN) && on_request(s, channel, now, link);
+    return (events & POLLIN) && on_request(s, channel, now, out);
 }
 
 /* A channel with reports to send is not read: its client has to take those
@@ -324,7 +327,7 @@ timeout_ms(const serving *s)
 /* One round over what is ready, in the order in which poll was filled. New
  * channels are taken last, so that the two stay in step. */
 static bool
-handle(serving *s, int *link)
+handle(serving *s, pn_forked *out)
 {
     int64_t now = now_ms();
     const struct pollfd *polled = s->polled;
@@ -338,7 +341,7 @@ handle(serving *s, int *link)
     for (; channel != NULL; channel = channel->next) {
         short events = polled++->revents;
         if (channel->fd >= 0 && events != 0 &&
-            on_channel(s, channel, events, now, link))
+            on_channel(s, channel, events, now, out))
             return true;
     }
     if (control && !s->ending)
@@ -349,7 +352,7 @@ handle(serving *s, int *link)
 }
 
 int
-pn_forkserver_serve(const pn_forkserver *self, int *link)
+pn_forkserver_serve(const pn_forkserver *self, pn_forked *out)
 {
     serving s;
     int err = serving_init(&s, self);
@@ -363,7 +366,7 @@ pn_forkserver_serve(const pn_forkserver *self, int *link)
             err = -errno;
             break;
         }
-        if (handle(&s, link))
+        if (handle(&s, out))
             return PN_FORKSERVER_CHILD;
     }
     serving_fini(&s);

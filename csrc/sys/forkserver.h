@@ -24,13 +24,19 @@ typedef struct {
     void *context;
 } pn_forkserver;
 
+/* What a child was given. */
+typedef struct {
+    int link;
+    int recorder; /* its page, or -1 */
+} pn_forked;
+
 /* Serve until the master is gone and all children are reaped: PN_OK, or
  * -errno where the loop cannot even start or poll.
  *
- * In a child it returns PN_FORKSERVER_CHILD with *link set to its link:
- * there none of the server's descriptors is open, standard streams are in
+ * In a child it returns PN_FORKSERVER_CHILD with *out set: there
+ * none of the server's descriptors is open, standard streams are in
  * place, no signal is blocked, SIGINT is ignored, other dispositions are
  * those of the server's start, and the server's death kills. */
-int pn_forkserver_serve(const pn_forkserver *self, int *link);
+int pn_forkserver_serve(const pn_forkserver *self, pn_forked *out);
 
 #endif

@@ -15,12 +15,14 @@
 #include <stdint.h>
 
 /* Descriptors of a SPAWN, by index. One that is not given: stdin is
- * /dev/null, stdout and stderr are the server's. The link must be. */
+ * /dev/null, stdout and stderr are the server's, and there is no flight
+ * recorder (recorder.h). The link must be. */
 enum {
     PN_FORK_LINK,
     PN_FORK_STDIN,
     PN_FORK_STDOUT,
     PN_FORK_STDERR,
+    PN_FORK_RECORDER,
     PN_FORK_FDS,
 };
 

@@ -53,7 +53,7 @@ static void
 test_only_given_descriptors_travel(void)
 {
     open_client();
-    int fd[PN_FORK_FDS] = {null, -1, null, -1};
+    int fd[PN_FORK_FDS] = {null, -1, null, -1, -1};
     CHECK_INT(pn_forkclient_spawn(&client, 1ull << 63, fd), PN_OK);
     pn_fork_request request;
     pn_fdpass fds;
@@ -86,7 +86,7 @@ static void
 test_dead_server_is_closed_after_its_last_report(void)
 {
     open_client();
-    int fd[PN_FORK_FDS] = {null, -1, -1, -1};
+    int fd[PN_FORK_FDS] = {null, -1, -1, -1, -1};
     send_report(PN_FORK_EXITED, 5, -1);
     shutdown(server, SHUT_RDWR);
     pn_fork_report report;
@@ -120,7 +120,7 @@ test_a_message_that_is_no_report_is_an_error(void)
 static uint64_t
 fill(int more)
 {
-    int fd[PN_FORK_FDS] = {null, -1, -1, -1};
+    int fd[PN_FORK_FDS] = {null, -1, -1, -1, -1};
     uint64_t asked = 0;
     while (client.first == NULL)
         CHECK_INT(pn_forkclient_spawn(&client, asked++, fd), PN_OK);
@@ -171,7 +171,7 @@ static void
 test_without_memory_a_full_socket_refuses(void)
 {
     open_client();
-    int fd[PN_FORK_FDS] = {null, -1, -1, -1};
+    int fd[PN_FORK_FDS] = {null, -1, -1, -1, -1};
     fill(1);
     fail_after(0);
     CHECK_INT(pn_forkclient_spawn(&client, 1, fd), PN_ENOMEM);
@@ -183,7 +183,7 @@ static void
 test_bad_descriptor_is_told_at_once(void)
 {
     open_client();
-    int fd[PN_FORK_FDS] = {null, -1, -1, -1};
+    int fd[PN_FORK_FDS] = {null, -1, -1, -1, -1};
     int bad = dup(null);
     close(bad);
     fd[PN_FORK_STDERR] = bad;

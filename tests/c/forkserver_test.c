@@ -69,7 +69,7 @@ look_around(void)
 
 /* A child does what its link says; the end of file ends it. */
 static int
-child_main(int link)
+child_main(int link, int recorder)
 {
     char order;
     while (read(link, &order, 1) == 1) {
@@ -82,6 +82,8 @@ child_main(int link)
             abort();
         case 'o':
             return write(STDOUT_FILENO, "out", 3) == 3 ? 0 : 1;
+        case 'r':
+            return write(recorder, "rec", 3) == 3 ? 0 : 1;
         default:
             found = look_around();
             if (write(link, &found, sizeof found) != sizeof found)
@@ -106,10 +108,10 @@ static void
 run_server(int fd, int master, int *refusals)
 {
     pn_forkserver self = {fd, master, plain_fork, refusals};
-    int link;
-    int err = pn_forkserver_serve(&self, &link);
+    pn_forked child;
+    int err = pn_forkserver_serve(&self, &child);
     if (err == PN_FORKSERVER_CHILD)
-        _exit(child_main(link));
+        _exit(child_main(child.link, child.recorder));
     _exit(err == PN_OK ? 0 : 1);
 }
 
@@ -180,11 +182,11 @@ typedef struct {
 } started;
 
 static started
-spawn(pn_forkclient *channel, uint64_t token, int out)
+spawn_recorded(pn_forkclient *channel, uint64_t token, int out, int recorder)
 {
     int link[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) == 0);
-    int fd[PN_FORK_FDS] = {link[1], -1, out, -1};
+    int fd[PN_FORK_FDS] = {link[1], -1, out, -1, recorder};
     CHECK_INT(pn_forkclient_spawn(channel, token, fd), PN_OK);
     close(link[1]);
     started child = {.link = link[0]};
@@ -194,6 +196,12 @@ spawn(pn_forkclient *channel, uint64_t token, int out)
     CHECK(child.pidfd >= 0);
     child.pid = report.pid;
     return child;
+}
+
+static started
+spawn(pn_forkclient *channel, uint64_t token, int out)
+{
+    return spawn_recorded(channel, token, out, -1);
 }
 
 static void
@@ -277,6 +285,28 @@ test_given_streams_are_in_place(void)
 }
 
 static void
+test_given_recorder_is_the_childs(void)
+{
+    setup();
+    int pair[2];
+    char text[8];
+    CHECK(pipe2(pair, O_CLOEXEC) == 0);
+    started child = spawn_recorded(&client, 1, -1, pair[1]);
+    close(pair[1]);
+    order(&child, 'r');
+    CHECK_INT(read(pair[0], text, sizeof text), 3);
+    CHECK(memcmp(text, "rec", 3) == 0);
+    expect_end(1, &child, 0, 0);
+    started other = spawn(&client, 2, -1);
+    order(&other, 'r');
+    expect_end(2, &other, 1, 0);
+    close(pair[0]);
+    forget(&child);
+    forget(&other);
+    teardown();
+}
+
+static void
 expect_failure(const int *fd, int error)
 {
     int pidfd;
@@ -292,8 +322,8 @@ test_refused_requests_are_answered(void)
     int refusals = 1;
     start_server(-1, &refusals);
     open_channel(&client);
-    expect_failure((int[PN_FORK_FDS]){control, -1, -1, -1}, EAGAIN);
-    expect_failure((int[PN_FORK_FDS]){-1, -1, -1, -1}, EINVAL);
+    expect_failure((int[PN_FORK_FDS]){control, -1, -1, -1, -1}, EAGAIN);
+    expect_failure((int[PN_FORK_FDS]){-1, -1, -1, -1, -1}, EINVAL);
     started child = spawn(&client, 10, -1);
     forget(&child);
     teardown();
@@ -447,7 +477,7 @@ test_random_lives_are_told_once(void)
     for (int i = 0; i < LIVES; i++) {
         int pair[2];
         CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-        int fd[PN_FORK_FDS] = {pair[1], -1, -1, -1};
+        int fd[PN_FORK_FDS] = {pair[1], -1, -1, -1, -1};
         CHECK_INT(pn_forkclient_spawn(&client, (uint64_t)i, fd), PN_OK);
         close(pair[1]);
         link[i] = pair[0];
@@ -471,6 +501,7 @@ main(void)
     RUN(test_ends_are_reported_with_code_and_signal);
     RUN(test_child_is_a_process_of_its_own);
     RUN(test_given_streams_are_in_place);
+    RUN(test_given_recorder_is_the_childs);
     RUN(test_refused_requests_are_answered);
     RUN(test_malformed_request_ends_its_channel_only);
     RUN(test_children_of_a_gone_arbiter_are_killed);

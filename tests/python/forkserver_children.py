@@ -64,7 +64,7 @@ def _obey(order: str, link: int, master: int) -> int | None:
     return None
 
 
-def obey(link: int, master: int) -> int:
+def obey(link: int, master: int, recorder: int) -> int:
     """Do what the link says, line by line; its end of file ends all."""
     try:
         os.write(link, b"ready\n")
@@ -78,7 +78,7 @@ def obey(link: int, master: int) -> int:
     return 0
 
 
-def deaf(link: int, master: int) -> int:
+def deaf(link: int, master: int, recorder: int) -> int:
     """Notice no end of file, no end of the master and no gentle signal."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.write(link, b"ready\n")

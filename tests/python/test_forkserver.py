@@ -714,7 +714,7 @@ def test_unknown_child_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "fds", [(), (0,), (0, 1, 2, 2, 2), (-1, 0, 1, 2), (0, -2, 1, 2),
+    "fds", [(), (0,), (0, 1, 2, 2, -1, 2), (-1, 0, 1, 2), (0, -2, 1, 2),
             (0, 1, 2, 1 << 40)]
 )  # fmt: skip
 def test_spawn_refuses_other_shapes(arbiter: Arbiter, fds: Any) -> None:
