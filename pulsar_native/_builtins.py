@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._claims import Claims
+from ._down import Down
 from ._lending import take
 from ._native import Request
 from .commands import Command, table
@@ -103,9 +104,9 @@ def claim(request: Request, proxy: ActorProxy, names: list[str]) -> None:
 
 
 @_builtin(ack=False)
-def release(request: Request, number: int, end: Any) -> None:
+def release(request: Request, number: int, down: Down) -> None:
     """That actor has ended."""
-    _claims_of(request).release(request.caller, number, tuple(end))
+    _claims_of(request).release(request.caller, number, down)
 
 
 def _claims_of(request: Request) -> Claims:

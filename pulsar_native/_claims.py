@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._down import Down
 from .exceptions import CommandError, NameTaken
 from .proxy import ActorProxy, node_of
 
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from .manager import Manager
 
 __all__ = ["Claims"]
-
-End = tuple[str, str, int | None, int | None]  # aid, reason, code, signal
 
 
 class Claims:
@@ -39,23 +38,23 @@ class Claims:
         self._manager._known[proxy.number] = proxy
         self._names.setdefault(node, {})[proxy.number] = names
 
-    def release(self, caller: ActorProxy, number: int, end: End) -> None:
+    def release(self, caller: ActorProxy, number: int, down: Down) -> None:
         """That actor has ended."""
         if node_of(number) == caller.number:
             names = self._names.get(caller.number, {}).pop(number, None)
             if names is not None:
-                self._forget(number, names, end)
+                self._forget(number, names, down)
 
-    def release_all(self, node: int, end: End) -> None:
+    def release_all(self, node: int, down: Down) -> None:
         """The node has ended, and all its actors with it."""
         for number, names in self._names.pop(node, {}).items():
-            aid = self._manager._port.proxy(number).aid
-            self._forget(number, names, (aid, *end[1:]))
+            proxy = self._manager._port.proxy(number)
+            of_it = down.of(proxy.aid, proxy.name, number)
+            self._forget(number, names, of_it)
 
-    def _forget(self, number: int, names: list[str], end: End) -> None:
+    def _forget(self, number: int, names: list[str], down: Down) -> None:
         manager = self._manager
-        manager._remember_end(manager._port.proxy(number), *end[1:])
+        manager._ended.keep(down, *names)
         manager._known.pop(number, None)
         for name in names:
             manager._port.names.pop(name, None)
-            manager._ended[name] = end

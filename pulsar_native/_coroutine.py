@@ -149,7 +149,10 @@ class CoroutineActor(Actor):
     def _begin_stop(self, exc: BaseException | None) -> asyncio.Future[None]:
         # Whose command is cancelled hears why.
         reason = self._down_reason or "stopped"
-        self._node._remember_end(self.proxy, reason, self.exit_code, None)
+        node = self._node
+        node._ended.keep(
+            node._coroutines.report(self.number, reason, self.exit_code)
+        )
         # Not at once: a command that asks for it ends first.
         stopped: asyncio.Future[None] = self._loop.create_future()
         self._loop.call_soon(self._stop_or_end, exc, stopped)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from . import _pickling
 from ._asked import Asked, sort_out_options
 from ._coroutine import CoroutineActor, CoroutineProxy
+from ._down import Down, first_line
 from ._making import Making
 from ._native import Cell, current
 from ._stopping import cancel_commands, describe_fully
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Coroutines"]
 
 _PLAIN = {"kind": "coroutine"}
-
-End = tuple[str, str, int | None, int | None]  # aid, reason, code, signal
 
 
 class Coroutines:
@@ -183,29 +183,46 @@ class Coroutines:
         node = self._node
         if node.mailbox.cell(number) is None:
             return
-        proxy = node._port.proxy(number)
-        node._remember_end(proxy, reason, code, None)
-        names = self._names.pop(number, None)
-        if names is not None:
-            self._release(proxy, names, (proxy.aid, reason, code, None))
+        down = self.report(number, reason, code)
+        names = self._names.pop(number, [])
+        node._ended.keep(down, *names)
+        if names:
+            self._release(names, down)
         node.mailbox.remove_cell(number)
         future = self._spawns.pop(number, None)
         if future is not None and not future.done():
-            first, _, text = reason.partition("\n")
-            future.set_exception(ActorStartError(proxy.aid, first, text))
+            error = ActorStartError(down.aid, down.reason, down.traceback)
+            future.set_exception(error)
         for waiter in self._ends.pop(number, ()):
             if not waiter.done():
                 waiter.set_result(None)
+        node._watches.ended(down)
 
-    def _release(self, proxy: ActorProxy, names: list[str], end: End) -> None:
+    def report(self, number: int, reason: str, code: int | None) -> Down:
+        """The end of a living actor of this node."""
         node = self._node
-        node._known.pop(proxy.number, None)
+        proxy = node._port.proxy(number)
+        cell = node.mailbox.cell(number)
+        born = 0 if cell is None else cell.born
+        line, traceback = first_line(reason)
+        return Down(
+            proxy.aid,
+            proxy.name,
+            number,
+            line,
+            code,
+            traceback=traceback,
+            uptime=time.monotonic() - born / 1e9,
+        )
+
+    def _release(self, names: list[str], down: Down) -> None:
+        node = self._node
+        node._known.pop(down.number, None)
         for name in names:
             node._port.names.pop(name, None)
-            node._ended[name] = end
         if not node.is_arbiter():
             told = node.mailbox.tell(
-                "arbiter", "release", (proxy.number, end), {}
+                "arbiter", "release", (down.number, down), {}
             )
             told.add_done_callback(_ignore)
 
@@ -233,7 +250,8 @@ class Coroutines:
                     waiting.append(made._stop_task)
         if waiting:
             await asyncio.wait(waiting)
-        for number in {*self._names, *self._spawns, *self._ends}:
+        watched = self._node._watches.numbers()
+        for number in {*self._names, *self._spawns, *self._ends, *watched}:
             self.end(number, "stopped", 0)
         for cell in self._node.mailbox.cells():
             self._node.mailbox.remove_cell(cell.number)

@@ -7,11 +7,13 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+from ._down import Down, first_line
+from .kinds import Exit
 from .proxy import ActorProxy, T_co, number_of
 from .utils.config import Config
 
 if TYPE_CHECKING:
-    from .kinds import Carrier, Exit
+    from .kinds import Carrier
     from .manager import Manager
 
 __all__ = ["ActorProxyMonitor"]
@@ -32,6 +34,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         "_future",
         "_link_lost",
         "_reason",
+        "_spawned",
         "_started",
         "_timers",
         "_unique",
@@ -53,7 +56,8 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         self.carrier: Carrier | None = None
         self.info: dict[str, Any] = {}
         self.notified: float | None = None
-        self.spawning_start: float | None = time.monotonic()
+        self._spawned = time.monotonic()
+        self.spawning_start: float | None = self._spawned
         self.stopping_start: float | None = None
         self._arbiter = arbiter
         self._future: asyncio.Future[ActorProxyMonitor] | None = None
@@ -113,15 +117,24 @@ class ActorProxyMonitor(ActorProxy[T_co]):
             timer.cancel()
         self._timers.clear()
 
-    def _end_of_life(self) -> tuple[str, int | None, int | None]:
-        """Why it is down: its last words, or how what carried it ended."""
-        code = sig = None
-        words = f"its {self.kind} has ended"
-        if self._exit is not None:
-            code, sig = self._exit.code, self._exit.signal
-            words = self._exit.words
+    def _report(self) -> Down:
+        """How it ended: its last words, or how what carried it did."""
+        end = self._exit or Exit(f"its {self.kind} has ended")
+        words, code = end.words, end.code
         if self._reason is not None:
             words, told = self._reason
-            if code is None and sig is None:
+            if code is None and end.signal is None:
                 code = told
-        return words, code, sig
+        line, traceback = first_line(words)
+        return Down(
+            self.aid,
+            self.name,
+            self.number,
+            line,
+            code,
+            end.signal,
+            core=end.core,
+            stderr="" if self.carrier is None else self.carrier.output(),
+            traceback=traceback,
+            uptime=time.monotonic() - self._spawned,
+        )

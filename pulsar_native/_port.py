@@ -211,14 +211,14 @@ class Port:
             return "unknown-actor", b""
         ended = self._actor._ended
         down = ended.get(name or number)
-        if down is None and not name and node_of(number) in ended:
-            aid = self.proxy(number).aid
-            down = (aid, *ended[node_of(number)][1:])
-        if down is not None:
-            aid, reason, code, signal = down
-            payload = aid.encode() + b"\0" + dump_down(reason, code, signal)
-            return "actor-down", payload
         aid = self.proxy(number).aid
+        if down is not None:
+            aid = down.aid
+        elif not name:
+            down = ended.get(node_of(number))
+        if down is not None:
+            payload = dump_down(down.reason, down.exit_code, down.signal)
+            return "actor-down", aid.encode() + b"\0" + payload
         if self._actor._has_had(number):
             words = dump_down("it has ended", None, None)
             return "actor-down", aid.encode() + b"\0" + words

@@ -31,7 +31,7 @@ def exit_of(code: int, number: int, core: bool) -> Exit:
     except ValueError:
         name = f"signal {number}"
     dumped = " (core dumped)" if core else ""
-    return Exit(f"killed by {name}{dumped}", signal=number)
+    return Exit(f"killed by {name}{dumped}", signal=number, core=core)
 
 
 class ErrorPipe:

@@ -41,12 +41,13 @@ class Exit:
     """How what carried an actor has ended.
 
     *words* is one phrase; *code* its exit code, *signal* the signal that
-    ended it, None where there is none.
+    ended it, None where there is none; *core*, whether it left one.
     """
 
     words: str
     code: int | None = None
     signal: int | None = None
+    core: bool = False
 
 
 class Carrier(Protocol):

@@ -14,6 +14,7 @@ from typing import Any
 from . import _logging, _pickling
 from ._asked import sort_out_options
 from ._claims import Claims
+from ._down import Down
 from ._making import Making
 from ._monitor import ActorProxyMonitor
 from ._port import (
@@ -29,7 +30,7 @@ from ._port import (
 )
 from .commands import latest_serial
 from .consts import ACTOR_ACTION_TIMEOUT
-from .exceptions import ActorDown, ActorStartError
+from .exceptions import ActorStartError
 from .kinds import Exit, Kind, get_kind
 from .node import NodeActor
 from .proxy import ActorProxy, aid_of, new_number
@@ -252,8 +253,9 @@ class Manager(NodeActor):
             child._reason = child._reason or (lost, None)
         else:  # as it said it would: its interpreter may take a while
             grace = child.cfg.exit_timeout
-        reason, code = child._reason or ("it has stopped", None)
-        self._fail_asks(child, reason, code, None)
+        if child._reason is None:
+            child._reason = "it has stopped", None
+        self._fail_asks(child, child._report())
         self.mailbox.disconnect(child.number)  # later asks fail at once
         for seconds, act in (
             (grace, child.stop),
@@ -268,33 +270,28 @@ class Manager(NodeActor):
         child._cancel_timers()
         if child.carrier is not None:
             child.carrier.drain()
-        reason, code, sig = child._end_of_life()
-        self._fail_asks(child, reason, code, sig)
+        down = child._report()
+        self._fail_asks(child, down)
         self._delist(child)
         self.mailbox.disconnect(child.number)
         child._close()
-        self._fail_spawn(child, reason)
+        self._fail_spawn(child, down)
         for waiter in self._ends.pop(child.number, ()):
             if not waiter.done():
                 waiter.set_result(None)
-        self.logger.debug("%r has ended: %s", child, reason)
+        self._watches.ended(down)
+        self.logger.debug("%r has ended: %s", child, down.reason)
 
-    def _fail_asks(
-        self,
-        child: ActorProxyMonitor,
-        reason: str,
-        code: int | None,
-        sig: int | None,
-    ) -> None:
+    def _fail_asks(self, child: ActorProxyMonitor, down: Down) -> None:
+        payload = dump_down(down.reason, down.exit_code, down.signal)
         for peer in self._peers_of(child):
-            payload = dump_down(reason, code, sig)
             self.mailbox.post(KIND_DOWN, peer, payload, id=child.number)
-        self._remember_end(child, reason, code, sig)
-        if child._unique:
-            self._ended[child.name] = self._ended[child.number]
-        self._claims.release_all(child.number, self._ended[child.number])
-        make = functools.partial(ActorDown, child.aid, reason, code, sig)
-        self.mailbox.fail(child.number, make)
+        self._ended.keep(down, *([child.name] if child._unique else ()))
+        self._claims.release_all(child.number, down)
+        self.mailbox.fail(child.number, down.error)
+
+    def _lives_here(self, number: int) -> bool:
+        return number in self._children or super()._lives_here(number)
 
     def _peers_of(self, child: ActorProxyMonitor) -> set[int]:
         """Who has talked with it, or may have."""
@@ -307,7 +304,7 @@ class Manager(NodeActor):
             )
         return peers - {child.number}
 
-    def _fail_spawn(self, child: ActorProxyMonitor, reason: str) -> None:
+    def _fail_spawn(self, child: ActorProxyMonitor, down: Down) -> None:
         future = child._future
         child._future = None
         if future is None or future.done():
@@ -315,10 +312,10 @@ class Manager(NodeActor):
         if child._failure is not None:
             future.set_exception(_pickling.loads_exception(child._failure))
             return
-        first, _, traceback = reason.partition("\n")
-        output = child.carrier.output() if child.carrier else ""
         future.set_exception(
-            ActorStartError(child.aid, first, traceback, output)
+            ActorStartError(
+                child.aid, down.reason, down.traceback, down.stderr
+            )
         )
 
     # --- what its actors tell ---

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import signal
 import threading
 from abc import abstractmethod
-from collections import OrderedDict
+from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
 from ._coroutine import CoroutineActor
 from ._coroutines import Coroutines
+from ._down import Down, Ends, first_line
 from ._making import Making
 from ._native import Cell, Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port, load_down
 from ._scope import deadline
+from ._watching import OnEnd, Watches
 from .actor import Actor
 from .consts import ACTOR_STATES
-from .exceptions import ActorDown, NameTaken
+from .exceptions import NameTaken
 from .kinds import LocalKind, local_kind, wanted_kind
 from .proxy import (
     NODE_BITS,
@@ -33,8 +34,6 @@ from .proxy import (
 from .utils.config import Config
 
 __all__ = ["NodeActor"]
-
-_KEPT_ENDS = 1000  # ends of actors that are remembered
 
 
 class NodeActor(Actor):
@@ -51,11 +50,9 @@ class NodeActor(Actor):
     ) -> None:
         super().__init__(name, aid, number, cfg, age)
         self._locals: dict[str, LocalKind] = {}
-        # By number, and the ended ones by aid and name too.
         self._known: dict[int, ActorProxy] = {number: self.proxy}
-        self._ended: OrderedDict[
-            int | str, tuple[str, str, int | None, int | None]
-        ] = OrderedDict()
+        self._ended = Ends()
+        self._watches = Watches(self)
         self._port = Port(self)
         self._port.names.update({aid: number})
         self.mailbox = Mailbox(
@@ -185,24 +182,34 @@ class NodeActor(Actor):
     ) -> None:
         """An actor has ended: whoever waits for it hears so."""
         proxy = self._port.proxy(number)
-        self._remember_end(proxy, reason, code, signal)
-        make = functools.partial(ActorDown, proxy.aid, reason, code, signal)
-        self.mailbox.fail(number, make)
+        line, traceback = first_line(reason)
+        down = Down(
+            proxy.aid,
+            proxy.name,
+            number,
+            line,
+            code,
+            signal,
+            traceback=traceback,
+        )
+        self._ended.keep(down)
+        self.mailbox.fail(number, down.error)
         self._known.pop(number, None)
 
-    def _remember_end(
-        self,
-        proxy: ActorProxy,
-        reason: str,
-        code: int | None,
-        signal: int | None,
-    ) -> None:
-        end = (proxy.aid, reason, code, signal)
-        for key in (proxy.number, proxy.aid):
-            self._ended[key] = end
-            self._ended.move_to_end(key)
-        while len(self._ended) > 2 * _KEPT_ENDS:
-            self._ended.popitem(last=False)
+    # --- ends ---
+
+    def on_end(self, number: int, callback: Callable[[Down], object]) -> OnEnd:
+        """Have ``callback(down)`` called at the end of an actor, once.
+
+        In the loop, in a later turn than this call and than the news. Of one
+        that has ended already at once, as far as ends are kept. What it gives
+        has ``cancel()``. Raises ActorNotFound if there never was one.
+        """
+        return self._watches.add(number, callback)
+
+    def _lives_here(self, number: int) -> bool:
+        """Whether the end of that actor, alive, will be seen here."""
+        return number == self.number or self.mailbox.cell(number) is not None
 
     def _actor_of(self, cell: Cell) -> Actor:
         """The actor of another cell of this node."""

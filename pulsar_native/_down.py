@@ -1,0 +1,115 @@
+"""The end of an actor: the report of it, and the reports that are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any
+
+from .exceptions import ActorDown
+
+__all__ = ["Down", "Ends", "first_line"]
+
+_KEPT = 1000  # ends that are remembered
+_KEPT_WHOLE = 32  # the latest of them, with all that was told
+_BRIEF = 1024  # characters of output that are kept of the others
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """How an actor ended.
+
+    *reason* is one sentence. *exit_code* is that of its process, or what a
+    thread or coroutine actor ended with, None if a signal ended it or it is
+    not known; *signal* is the signal's number, or None. *core*: whether the
+    kernel says that it dumped one. *oom*: whether the kernel killed it for
+    want of memory, None where that cannot be read.
+
+    *stderr* is the last of what its process wrote to standard error, at most
+    8 KiB; *traceback* the text of the Python traceback that ended it, *stacks*
+    that of all its threads when it was found hung, *flight* its last records;
+    each is empty if there is none. *uptime* is in seconds, from its spawn on;
+    *when*, the time of the report, in epoch seconds.
+    """
+
+    aid: str
+    name: str
+    number: int
+    reason: str
+    exit_code: int | None = None
+    signal: int | None = None
+    core: bool = False
+    oom: bool | None = False
+    stderr: str = ""
+    traceback: str = ""
+    stacks: str = ""
+    flight: tuple[Any, ...] = ()
+    uptime: float = 0.0
+    when: float = dataclasses.field(default_factory=time.time)
+
+    def error(self) -> ActorDown:
+        """The exception of those who waited for its answers."""
+        return ActorDown(self.aid, self.reason, self.exit_code, self.signal)
+
+    def of(self, aid: str, name: str, number: int) -> Down:
+        """The same end, of an actor that lived in this one's node."""
+        return dataclasses.replace(self, aid=aid, name=name, number=number)
+
+    def brief(self) -> Down:
+        """The same, without what takes much memory."""
+        return dataclasses.replace(
+            self, stderr=self.stderr[-_BRIEF:], stacks="", flight=()
+        )
+
+
+class Ends:
+    """The latest ends that an actor knows of, by number, aid and name.
+
+    Of a thousand, and of all but the latest of these in brief.
+    """
+
+    def __init__(self) -> None:
+        # Each with the texts that lead to it.
+        self._kept: OrderedDict[int, tuple[Down, list[str]]] = OrderedDict()
+        self._numbers: dict[str, int] = {}
+        self._whole: deque[int] = deque()
+
+    def get(self, key: int | str) -> Down | None:
+        """How the actor of that number, aid or name ended last."""
+        number = self._numbers.get(key) if isinstance(key, str) else key
+        found = None if number is None else self._kept.get(number)
+        return None if found is None else found[0]
+
+    def keep(self, down: Down, *names: str) -> None:
+        """Remember an end; *names* are those that led to the actor."""
+        number = down.number
+        _, known = self._kept.pop(number, (None, []))
+        texts = list({down.aid, *names, *known})
+        self._kept[number] = down, texts
+        for text in texts:
+            self._numbers[text] = number
+        if down.stderr or down.stacks or down.flight:
+            self._whole.append(number)
+            if len(self._whole) > _KEPT_WHOLE:
+                self._shorten(self._whole.popleft())
+        if len(self._kept) > _KEPT:
+            self._forget_oldest()
+
+    def _shorten(self, number: int) -> None:
+        found = self._kept.get(number)
+        if found is not None and number not in self._whole:
+            self._kept[number] = found[0].brief(), found[1]
+
+    def _forget_oldest(self) -> None:
+        number, (_, texts) = self._kept.popitem(last=False)
+        for text in texts:
+            if self._numbers.get(text) == number:
+                del self._numbers[text]
+
+
+def first_line(reason: str) -> tuple[str, str]:
+    """The sentence that a reason begins with, and the traceback behind."""
+    line, _, traceback = reason.partition("\n")
+    return line, traceback
