@@ -22,12 +22,52 @@ pn_box_new(uint64_t node)
     return box;
 }
 
+static void
+wake(const pn_box *box)
+{
+    uint64_t one = 1;
+    /* EAGAIN: it has been woken four billion times over. */
+    if (box->wake_fd >= 0 && write(box->wake_fd, &one, sizeof one) < 0)
+        return;
+}
+
 int
 pn_box_open(pn_box *box)
 {
     if (box->wake_fd < 0)
         box->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return box->wake_fd < 0 ? -errno : PN_OK;
+}
+
+/* Tell all who watch the box, once. */
+static void
+nudge_watchers(pn_box *box)
+{
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    pn_map watchers = box->watchers;
+    box->watchers = (pn_map){0};
+    while ((entry = pn_map_next(&watchers, &cursor)) != NULL) {
+        pn_box *watcher = entry->value;
+        watcher->nudged = true;
+        if (watcher != box)
+            wake(watcher);
+        pn_box_drop(watcher);
+    }
+    pn_map_free(&watchers);
+}
+
+bool
+pn_box_tell_below(pn_box *box, pn_box *watcher, size_t messages, size_t bytes)
+{
+    box->watch_messages = messages;
+    box->watch_bytes = bytes;
+    if (pn_map_get(&box->watchers, watcher->node) != NULL)
+        return true;
+    if (pn_map_put(&box->watchers, watcher->node, watcher) < 0)
+        return false;
+    (void)pn_box_keep(watcher);
+    return true;
 }
 
 void
@@ -41,6 +81,7 @@ pn_box_unopen(pn_box *box)
 void
 pn_box_close(pn_box *box)
 {
+    nudge_watchers(box);
     box->closed = true;
     pn_box_unopen(box);
     pn_letter *letter;
@@ -62,15 +103,6 @@ pn_box_drop(pn_box *box)
         return;
     pn_box_close(box);
     pn_free(box);
-}
-
-static void
-wake(const pn_box *box)
-{
-    uint64_t one = 1;
-    /* EAGAIN: it has been woken four billion times over. */
-    if (box->wake_fd >= 0 && write(box->wake_fd, &one, sizeof one) < 0)
-        return;
 }
 
 int
@@ -113,10 +145,14 @@ pn_box_take(pn_box *box)
     if (node == NULL)
         return NULL;
     pn_letter *letter = pn_letter_of_node(node);
-    bool control = pn_kind_is_control(letter->env.kind);
+    size_t ours = pn_kind_is_control(letter->env.kind) ? 0 : 1;
     (void)atomic_fetch_sub(&box->count, 1);
-    (void)atomic_fetch_sub(&box->messages, control ? 0 : 1);
-    (void)atomic_fetch_sub(&box->bytes, letter->weight);
+    size_t messages = atomic_fetch_sub(&box->messages, ours) - ours;
+    size_t bytes =
+        atomic_fetch_sub(&box->bytes, letter->weight) - letter->weight;
+    if (box->watchers.count > 0 && messages <= box->watch_messages &&
+        bytes <= box->watch_bytes)
+        nudge_watchers(box);
     return letter;
 }
 
@@ -176,6 +212,7 @@ void
 pn_box_shut(pn_state *state, pn_box *box)
 {
     box->closed = true;
+    nudge_watchers(box);
     pn_box_withdraw(state, box);
 }
 

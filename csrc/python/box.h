@@ -5,6 +5,7 @@
 #ifndef PN_PYTHON_BOX_H
 #define PN_PYTHON_BOX_H
 
+#include "base/map.h"
 #include "python/letter.h"
 
 typedef struct {
@@ -17,8 +18,12 @@ typedef struct {
     uint64_t node;
     uint64_t group; /* the arbiter's number; nodes of other groups are none */
     unsigned long thread;
-    int wake_fd; /* an eventfd; -1: pushed into by its own thread only */
-    bool closed; /* its node has ended */
+    int wake_fd;     /* an eventfd; -1: pushed into by its own thread only */
+    bool closed;     /* its node has ended */
+    pn_map watchers; /* node -> box of one that waits; one ref each */
+    size_t watch_messages; /* with no more than so much here, they are told */
+    size_t watch_bytes;
+    bool nudged; /* a box that its node watches holds little now */
 } pn_box;
 
 /* A new box of the calling thread with one reference; NULL: no memory. */
@@ -52,6 +57,11 @@ pn_letter *pn_box_take(pn_box *box);
 /* Whether the node is to look into the box: something was pushed since take
  * last gave NULL. Then no push wakes it. Node's thread only. */
 bool pn_box_is_awake(pn_box *box);
+
+/* Nudge and wake the node of watcher once no more than that lies in the box,
+ * or it is closed. The same limits for all. False: no memory. */
+bool pn_box_tell_below(pn_box *box, pn_box *watcher, size_t messages,
+                       size_t bytes);
 
 /* Forget the wake-ups that have come. */
 void pn_box_acknowledge(pn_box *box);

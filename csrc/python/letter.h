@@ -11,6 +11,8 @@
 #include "mailbox/waiting.h"
 #include "python/state.h"
 
+struct pn_told;
+
 typedef struct {
     pn_queue_node node; /* in a box; first */
     union {
@@ -19,9 +21,10 @@ typedef struct {
     };
     pn_envelope env; /* its texts point to `texts` */
     pn_ref payload;
-    PyObject *value; /* in place of a payload; strong */
-    size_t weight;   /* bytes of the payload, or of texts in the value */
-    PyObject *known; /* BaseCommand, or NULL; strong */
+    PyObject *value;      /* in place of a payload; strong */
+    size_t weight;        /* bytes of the payload, or of texts in the value */
+    PyObject *known;      /* BaseCommand, or NULL; strong */
+    struct pn_told *told; /* who waits while it is parked, or NULL */
     char texts[];
 } pn_letter;
 

@@ -8,6 +8,7 @@
 #include "python/mailbox_linger.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
+#include "python/mailbox_told.h"
 #include "python/mailbox_type.h"
 #include "python/metrics.h"
 #include "python/stream.h"
@@ -115,6 +116,8 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->main);
     for (CellObject *cell = self->ready; cell != NULL; cell = cell->next_ready)
         Py_VISIT(cell);
+    for (pn_told *told = self->told; told != NULL; told = told->next)
+        Py_VISIT(told->future);
     Py_VISIT(self->loop);
     Py_VISIT(self->of_loop);
     Py_VISIT(self->spinner);
@@ -163,6 +166,7 @@ mailbox_clear(PyObject *op)
     drop_pending(self);
     pn_mailbox_drop_ready(self);
     pn_mailbox_drop_parked_for(self, 0, true);
+    pn_mailbox_drop_told(self, true);
     pn_mailbox_drop_cells(self);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->of_loop);

@@ -46,6 +46,7 @@ typedef struct pn_peer {
     bool unread;          /* whole messages may lie in its inbox */
     bool lost;
     bool awaited;  /* when it has room, something is to be done */
+    bool told;     /* tells wait until less is in its outbox */
     uint8_t quiet; /* looks in a row at which nothing had passed */
     struct pn_neighbour *neighbour; /* of a direct link; else NULL */
     pn_segpool *pool;               /* segments that this end lends, or NULL */
@@ -96,6 +97,7 @@ typedef struct {
 
 struct CellObject;
 struct pn_segshelf;
+struct pn_told;
 struct RequestObject;
 
 typedef struct MailboxObject {
@@ -111,11 +113,13 @@ typedef struct MailboxObject {
     int timer;              /* a timerfd in the poller; -1 until needed */
     int64_t timer_due;      /* when it goes off; 0: not armed */
     pn_router router;
-    pn_park park;      /* letters that may not be sent yet */
-    bool look_at_park; /* some of them may be sent now */
-    pn_map peers;      /* number -> pn_peer */
-    pn_map shipped;    /* target -> 1 + serial of commands that it knows */
-    pn_map running;    /* pn_request_key -> struct RequestObject, borrowed */
+    pn_park park;         /* letters that may not be sent yet */
+    bool look_at_park;    /* some of them may be sent now */
+    struct pn_told *told; /* whose senders wait, in the order of coming */
+    struct pn_told *last_told;
+    pn_map peers;   /* number -> pn_peer */
+    pn_map shipped; /* target -> 1 + serial of commands that it knows */
+    pn_map running; /* pn_request_key -> struct RequestObject, borrowed */
     pn_recalled recalled; /* the same of asks that were cancelled unseen */
     struct CellObject
         *ready; /* to be resumed, those to be so first in front */

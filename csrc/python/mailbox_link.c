@@ -6,6 +6,7 @@
 #include "python/mailbox_direct.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
+#include "python/mailbox_told.h"
 #include "sys/clock.h"
 
 #include <errno.h>
@@ -129,10 +130,12 @@ pn_mailbox_flush_peer(MailboxObject *self, pn_peer *peer)
         return;
     }
     pn_mailbox_note_room(self, peer);
+    pn_told *told = pn_mailbox_take_told(self, peer);
     /* Of who has gone the end of file tells, behind its bytes. */
     if (pn_mailbox_watch(self, peer, err == PN_MORE) && err == PN_OK &&
         peer->neighbour != NULL)
         pn_direct_settle(self, peer);
+    pn_mailbox_end_taken(self, told);
 }
 
 static void
@@ -261,6 +264,7 @@ pn_mailbox_bury(MailboxObject *self, pn_peer *peer)
     pn_poller_remove(&self->poller, peer->link.fd);
     pn_link_hang_up(&peer->link); /* what runs now may last, or fork */
     pn_mailbox_note_room(self, peer);
+    pn_mailbox_end_taken(self, pn_mailbox_take_told(self, peer));
     if (!self->busy) {
         free_peer(peer);
         return;

@@ -6,6 +6,7 @@
 #include "python/error.h"
 #include "python/future.h"
 #include "python/mailbox_payload.h"
+#include "python/mailbox_told.h"
 #include "sys/clock.h"
 
 /* What was parked goes on for so long, then others get a turn. */
@@ -100,7 +101,7 @@ new_letter(pn_envelope *env, pn_extension *ext, pn_parcel *parcel,
 int
 pn_mailbox_park(MailboxObject *self, pn_envelope *env, pn_extension *ext,
                 pn_parcel *parcel, PyObject *value, PyObject *known,
-                bool *full)
+                PyObject *waiter, bool *full)
 {
     int err = PN_ENOMEM;
     pn_letter *letter = new_letter(env, ext, parcel, value, known);
@@ -116,6 +117,8 @@ pn_mailbox_park(MailboxObject *self, pn_envelope *env, pn_extension *ext,
     }
     if (err < 0 && letter != NULL)
         pn_letter_free(letter);
+    else if (err == 0 && waiter != NULL)
+        letter->told = pn_mailbox_keep_told(self, waiter);
     *full = err == PN_EFULL;
     if (err == PN_ENOMEM)
         PyErr_NoMemory();
@@ -153,7 +156,9 @@ pn_mailbox_drop_parked_for(MailboxObject *self, uint64_t node, bool all)
     while (entry != NULL) {
         pn_letter *letter = pn_letter_of_parked(entry);
         entry = entry->next;
+        pn_told *told = letter->told;
         lose_letter(self, letter);
+        pn_mailbox_end_told(self, told);
     }
 }
 
@@ -239,7 +244,9 @@ pn_mailbox_unpark(MailboxObject *self)
             continue; /* flushing has changed it */
         skipped = 0;
         pn_park_take(&self->park, entry);
+        pn_told *told = pn_letter_of_parked(entry)->told;
         send_letter(self, way, pn_letter_of_parked(entry));
+        pn_mailbox_end_told(self, told);
         if (pn_clock_now() > deadline) {
             pn_mailbox_look_at_park(self);
             return;

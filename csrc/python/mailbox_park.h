@@ -35,11 +35,12 @@ bool pn_mailbox_is_parked_for_ever(const MailboxObject *self, uint64_t target,
                                    const pn_extension *ext);
 
 /* Park a message: its arguments are value or else in parcel, which is
- * consumed, whatever the result. 0, or -1 with an exception; *full tells that
- * instead too much is parked. */
+ * consumed, whatever the result; waiter is the future of a tell that is None
+ * once it is parked no longer, or NULL. 0, or -1 with an exception; *full
+ * tells that instead too much is parked. */
 int pn_mailbox_park(MailboxObject *self, pn_envelope *env, pn_extension *ext,
                     pn_parcel *parcel, PyObject *value, PyObject *known,
-                    bool *full);
+                    PyObject *waiter, bool *full);
 
 /* Drop ask id if it is parked: it has never left. */
 bool pn_mailbox_drop_parked(MailboxObject *self, uint64_t id);

@@ -1,6 +1,7 @@
 /* Messages of the kinds that Python decides on, and asks that must fail. */
 #include "python/future.h"
 #include "python/mailbox_park.h"
+#include "python/mailbox_told.h"
 #include "python/payload.h"
 #include "python/source.h"
 
@@ -130,6 +131,8 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
         count++;
     }
     pn_mailbox_drop_parked_for(self, pn_node_of(target), all);
+    if (all)
+        pn_mailbox_drop_told(self, self->closed);
     if (!all)
         pn_source_orphan(self, pn_node_of(target));
     return PyLong_FromSsize_t(count);

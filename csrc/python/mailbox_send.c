@@ -6,6 +6,7 @@
 #include "python/future.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
+#include "python/mailbox_told.h"
 #include "python/sending.h"
 #include "python/serializer.h"
 #include "python/sink.h"
@@ -93,8 +94,9 @@ typedef struct {
     pn_extension ext;
     pn_way way;
     pn_parcel payload;
-    PyObject *value; /* in place of a payload; borrowed from the call */
-    bool parked;     /* it may not be sent yet */
+    PyObject *value;  /* in place of a payload; borrowed from the call */
+    bool parked;      /* it may not be sent yet */
+    PyObject *waiter; /* if parked, whose future is None later; or NULL */
     uint8_t chain[PN_CHAIN_LIMIT * sizeof(uint64_t)];
 } outgoing;
 
@@ -303,6 +305,7 @@ prepare(MailboxObject *self, uint8_t kind, const pn_sending *call,
     out->payload = (pn_parcel){0};
     out->value = NULL;
     out->parked = false;
+    out->waiter = NULL;
     inherit(kind, call, out);
     if (out->ext.deadline != 0 && pn_clock_now() >= out->ext.deadline) {
         pn_mailbox_raise(self, call->target, "deadline", "", 0);
@@ -328,7 +331,7 @@ park_prepared(MailboxObject *self, const pn_sending *call, outgoing *out)
     PyObject *known =
         is_near(self, pn_node_of(call->target)) ? call->known : NULL;
     int err = pn_mailbox_park(self, &out->env, &out->ext, &out->payload,
-                              out->value, known, &full);
+                              out->value, known, out->waiter, &full);
     if (err < 0 || !full)
         return err;
     pn_mailbox_raise(self, call->target, "mailbox-full", "", 0);
@@ -390,15 +393,27 @@ put_ask(MailboxObject *self, const pn_sending *call, PyObject *future)
     return -1;
 }
 
+/* The future is None at once, unless it is to wait for the message's way to
+ * empty. What would wait for itself does not wait. */
 static int
-put_tell(MailboxObject *self, const pn_sending *call)
+put_tell(MailboxObject *self, const pn_sending *call, PyObject *future)
 {
     outgoing out;
     if (prepare(self, PN_TELL, call, &out) < 0)
         return -1;
-    if (!out.parked && !pn_way_exists(out.way))
+    bool lost = !out.parked && !pn_way_exists(out.way);
+    if (lost)
         pn_mailbox_lose_tell(call->cell, &out.env, "actor-down");
-    return put_prepared(self, call, &out);
+    if (out.parked &&
+        !pn_mailbox_is_parked_for_ever(self, call->target, &out.ext))
+        out.waiter = future;
+    if (put_prepared(self, call, &out) < 0)
+        return -1;
+    if (lost || (out.parked && out.waiter == NULL))
+        pn_mailbox_resolve(self, future, false, Py_None);
+    else if (!out.parked)
+        pn_mailbox_settle_told(self, call->target, future);
+    return 0;
 }
 
 /* A future for the call: its reply, or None once a tell is accepted. Every
@@ -411,11 +426,9 @@ send_call(MailboxObject *self, pn_sending *call, bool ask)
         return NULL;
     int err = pn_sending_serialize(call);
     if (err == 0)
-        err = ask ? put_ask(self, call, future) : put_tell(self, call);
+        err = ask ? put_ask(self, call, future) : put_tell(self, call, future);
     if (err < 0 && failed_call(self, future) < 0)
         Py_CLEAR(future);
-    else if (err == 0 && !ask)
-        pn_mailbox_resolve(self, future, false, Py_None);
     return future;
 }
 

@@ -6,6 +6,7 @@
 #include "python/mailbox_linger.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
+#include "python/mailbox_told.h"
 #include "python/spinner.h"
 #include "sys/clock.h"
 
@@ -15,6 +16,9 @@
 
 /* A batch of messages may hold the loop this long; then others get a turn. */
 #define BATCH_NS 2000000
+
+/* Whoever has something gets at least so much of a batch. */
+#define SLICE_NS 100000
 
 /* Receives of one link before others get a turn. */
 #define RECEIVE_ROUNDS 8
@@ -126,6 +130,15 @@ pn_mailbox_attach(PyObject *op, PyObject *loop)
 
 /* --- batches --- */
 
+/* When who is next must end, if so many share what is left, at least one. */
+static int64_t
+slice_end(int64_t deadline, size_t sharers)
+{
+    int64_t now = pn_clock_now();
+    int64_t slice = (deadline - now) / (int64_t)sharers;
+    return now + (slice > SLICE_NS ? slice : SLICE_NS);
+}
+
 /* Handle the messages that lie in the peer's inbox, until it is empty or time
  * is up. Returns PN_MORE when empty, PN_OK when time is up, or a failure. */
 static int
@@ -219,6 +232,13 @@ leave_dispatch(MailboxObject *self)
     pn_mailbox_tend_segments(self);
     self->busy = false;
     pn_mailbox_flush_dirty(self);
+    PyObject *future;
+    while (!self->busy &&
+           (future = pn_askfutures_take(&self->woken)) != NULL) {
+        if (pn_askfuture_wake(future, false) < 0)
+            pn_mailbox_report(self);
+        Py_DECREF(future);
+    }
     if (!self->busy)
         pn_mailbox_free_graveyard(self);
 }
@@ -238,7 +258,7 @@ read_box(MailboxObject *self, int64_t deadline)
     }
 }
 
-/* Links whose inbox still holds messages get their share now. */
+/* What is left over in the box and in links' inboxes: each gets its share. */
 static void
 read_unread(MailboxObject *self, int64_t deadline)
 {
@@ -251,9 +271,10 @@ read_unread(MailboxObject *self, int64_t deadline)
         if (peer->unread)
             unread[count++] = peer;
     }
+    read_box(self, slice_end(deadline, count + 1));
     for (size_t i = 0; i < count && !self->closed; i++) {
         if (!unread[i]->lost && !PyErr_Occurred())
-            read_peer(self, unread[i], deadline);
+            read_peer(self, unread[i], slice_end(deadline, count - i));
     }
 }
 
@@ -283,6 +304,7 @@ wake_answered(MailboxObject *self)
     PyObject *future;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    pn_mailbox_look_at_boxes(self);
     self->lone = self->dirty == NULL && self->woken.first == self->woken.last;
     while ((future = pn_askfutures_take(&self->woken)) != NULL) {
         pn_mailbox_flush_stale(self, pn_clock_now());
@@ -329,9 +351,7 @@ read_left_over(MailboxObject *self)
 {
     int64_t deadline = pn_clock_now() + BATCH_NS;
     self->busy = true;
-    read_box(self, deadline);
-    if (!PyErr_Occurred())
-        read_unread(self, deadline);
+    read_unread(self, deadline);
     pn_mailbox_run_ready(self, deadline);
     return finish_batch(self);
 }
@@ -357,9 +377,10 @@ handle_events(MailboxObject *self, const pn_poll_event *events, int count)
             pn_mailbox_expire(self);
         } else if (events[i].owner == PN_WATCH_BOX) {
             pn_box_acknowledge(self->box);
-            read_box(self, deadline);
+            read_box(self, slice_end(deadline, (size_t)(count - i)));
         } else {
-            handle_peer(self, &events[i], deadline);
+            handle_peer(self, &events[i],
+                        slice_end(deadline, (size_t)(count - i)));
         }
     }
 }

@@ -277,15 +277,15 @@ def test_a_stopped_process_hears_all_in_order_when_it_goes_on() -> None:
     async def main() -> None:
         a, b, c = await spawn(3)
         os.kill(b.pid, signal.SIGSTOP)
-        saying = pn.send(a, "say", b, 0, 3000)
+        saying = pn.send(a, "say", b, 0, 900)
         await saying
         await meet(a, c)  # others are not held up
         os.kill(b.pid, signal.SIGCONT)
         await pn.send(a, "ask_on", b, 1)
-        assert await pn.send(b, "taken", a.aid) == [*range(3000), 0]
+        assert await pn.send(b, "taken", a.aid) == [*range(900), 0]
         await have_links(2, a)
         os.kill(b.pid, signal.SIGSTOP)
-        await pn.send(a, "say", b, 3000, 3000)
+        await pn.send(a, "say", b, 900, 900)
         os.kill(b.pid, signal.SIGKILL)
         _, number = await pn.send(a, "fate", b)
         assert number == signal.SIGKILL
