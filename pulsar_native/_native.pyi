@@ -29,6 +29,10 @@ _ForkReport: TypeAlias = (
     | tuple[Literal["exited"], int, int, int, int, bool, int, int, int]
 )
 
+_SupAction: TypeAlias = tuple[
+    Literal["start", "stop", "wait", "escalate", "stopped"], int, float
+]
+
 @final
 class ForkChannel:
     """An arbiter's channel to the fork server; for one thread."""
@@ -459,6 +463,47 @@ class Memory:
 
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __len__(self) -> int: ...
+
+@final
+class Restarts:
+    """When the children of one supervisor are started and stopped.
+
+    Times are float seconds of one clock. An event gives a list of (what, id,
+    seconds), to be done in order: "start" and "stop" this child, "wait"
+    (nothing to do: it will be started in so many seconds), "escalate" (its
+    end was one too many; all stop), "stopped" (all have; id is 0).
+    """
+
+    def __new__(
+        cls,
+        strategy: str,
+        max_restarts: int,
+        within: float,
+        backoff: float,
+        backoff_max: float,
+    ) -> Self: ...
+    @property
+    def phase(self) -> str: ...
+    def add(self, restart: str, *, beside: int = 0) -> int: ...
+    def remove(self, id: int, /) -> None: ...
+    def start(self, id: int, now: float, /) -> list[_SupAction]: ...
+    def halt(self, id: int, now: float, /) -> list[_SupAction]: ...
+    def again(self, id: int, now: float, /) -> list[_SupAction]: ...
+    def up(self, id: int, now: float, /) -> list[_SupAction]: ...
+    def down(
+        self,
+        id: int,
+        abnormal: bool,
+        now: float,
+        random: int | None = None,
+        /,
+    ) -> list[_SupAction]: ...
+    def stop(self, now: float, /) -> list[_SupAction]: ...
+    def tick(self, now: float, /) -> list[_SupAction]: ...
+    def due(self) -> float | None: ...
+    def state(self, id: int, /) -> str: ...
+    def restarts(self, id: int, /) -> int: ...
+    def check(self) -> bool: ...
 
 @final
 class Spinner:

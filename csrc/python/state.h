@@ -56,6 +56,7 @@ typedef struct {
     PyObject *askfuture_type;   /* type AskFuture */
     PyObject *spinner_type;     /* type Spinner */
     PyObject *mailbox_type;     /* type Mailbox */
+    PyObject *restarts_type;    /* type Restarts */
     PyObject *frame_type;       /* type Frame */
     PyObject *frameparser_type; /* type FrameParser */
     PyObject *entropy;          /* capsule of a pn_entropy: masking keys */

@@ -216,6 +216,9 @@ RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "Memory": memories,
     "Replier": repliers,
     "Request": requests,
+    "Restarts": lambda n: [
+        _native.Restarts("one_for_one", 5, 10, 0.1, 30) for _ in range(n)
+    ],
     "Sink": sinks,
     "Source": sources,
     "Scope": lambda n: [_native.Scope(1) for _ in range(n)],
@@ -264,6 +267,13 @@ def test_failing_constructors_give_back_their_type() -> None:
             (0, None, Port(pickle.loads)),
             (1, None, object()),
             (1, None, SimpleNamespace(**dict.fromkeys(["dumps"], 1))),
+        ],
+        _native.Restarts: [
+            (),
+            ("one_for_none", 5, 10, 0.1, 30),
+            ("one_for_one", -1, 10, 0.1, 30),
+            ("one_for_one", 5, 0, 0.1, 30),
+            ("one_for_one", 5, 10, 0.1, 0.01),
         ],
         _native.Spinner: [
             (),
