@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
-from . import _context, _logging, _spec, _stacks
+from . import _context, _logging, _recording, _spec, _stacks
 from ._managed import ManagedActor, close_loop, open_loop, run_loop
 from ._port import KIND_HELLO, KIND_NOTIFY, KIND_SPEC
 from .commands import latest_serial
@@ -93,6 +93,7 @@ class ProcessActor(ManagedActor):
         self._apply_limits()
         self.kind = cfg.concurrency
         self._be_managed(facts)
+        _recording.record(self, self._arbiter)
 
     def _forget(self) -> None:
         super()._forget()
@@ -157,6 +158,7 @@ def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
     _stacks.install()
     actor = _template
     actor._arbiter_pidfd = arbiter_pidfd
+    _recording.adopt(recorder_fd)
     payload = actor.wait_for_spec(link_fd)
     if payload is None:
         return actor.exit_code or 0

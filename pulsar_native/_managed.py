@@ -7,7 +7,7 @@ import functools
 import time
 from typing import Any
 
-from . import _context, _logging, _pickling
+from . import _context, _logging, _pickling, _recording
 from ._making import Making
 from ._port import KIND_DOWN, KIND_FAILURE, KIND_NOTIFY, KIND_STOP, dump_down
 from ._selector import SpinningSelector
@@ -230,6 +230,9 @@ def _ignore(future: asyncio.Future[Any]) -> None:
 def open_loop(actor: ManagedActor) -> asyncio.AbstractEventLoop:
     """The actor's own loop: the stock one, which spins before it sleeps."""
     selector = SpinningSelector(actor.cfg.spin, actor._spins_alone)
+    recorder = _recording.own()
+    if recorder is not None:
+        selector.record(recorder, actor.number)
     loop = asyncio.SelectorEventLoop(selector)
     actor._loop, actor._selector = loop, selector
     _context.set_loop_actor(loop, actor)

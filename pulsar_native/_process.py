@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import _native
+from . import _native, _recording
 from .kinds import Exit
 
 if TYPE_CHECKING:
@@ -101,7 +101,12 @@ class ProcessCarrier:
     ) -> None:
         self._child = child
         self._pidfd = -1
+        self.recorder = _recording.make()
         self.errors = ErrorPipe(loop)
+
+    def recorder_fd(self) -> int:
+        """The descriptor of its flight recorder, or -1."""
+        return -1 if self.recorder is None else self.recorder.fileno()
 
     def started(self, pidfd: int) -> None:
         """It runs; *pidfd*, or -1, is its own from here on."""
@@ -128,12 +133,14 @@ class ProcessCarrier:
         return self.errors.tail()
 
     def descriptors(self) -> Iterator[int]:
-        """The pidfd and the pipe."""
+        """The pidfd, the pipe and the recorder."""
         yield self._pidfd
+        yield self.recorder_fd()
         yield self.errors.fileno()
 
     def close(self, forked: bool = False) -> None:
-        """Close both."""
+        """Close all of them."""
+        self.recorder = None
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1

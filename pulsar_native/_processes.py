@@ -43,7 +43,7 @@ class Processes:
             manager.mailbox.connect(child.number, ours)
             child.carrier = carrier = ProcessCarrier(child, manager._loop)
             try:
-                self._spawn(channel, child, theirs, carrier.errors.write_end)
+                self._spawn(channel, child, theirs, carrier)
             finally:
                 carrier.errors.close_write_end()
         finally:
@@ -65,9 +65,11 @@ class Processes:
         channel: _native.ForkChannel,
         child: ActorProxyMonitor,
         link: int,
-        errors: int,
+        carrier: ProcessCarrier,
     ) -> None:
-        channel.spawn(child.number, [link, -1, standard_output(), errors])
+        out, errors = standard_output(), carrier.errors.write_end
+        fds = [link, -1, out, errors, carrier.recorder_fd()]
+        channel.spawn(child.number, fds)
 
     def _open_channel(self, preload: tuple[str, ...]) -> _native.ForkChannel:
         channel = self._channels.get(preload)

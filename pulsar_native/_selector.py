@@ -7,7 +7,7 @@ import selectors
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ._native import Spinner, usable_cpus
+from ._native import Recorder, Spinner, usable_cpus
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -71,6 +71,15 @@ class SpinningSelector(selectors.EpollSelector):
         ready, without a handle of the loop; until it is unregistered."""
         self._served = fd
         self._spinner.serve(fd, call)
+
+    def record(self, recorder: Recorder, node: int) -> None:
+        """Tell the flight recorder when the loop of *node* turns."""
+        self._spinner.record(recorder, node)
+
+    def close(self) -> None:
+        """As EpollSelector.close."""
+        self._spinner.record(None, 0)
+        super().close()
 
     def select(
         self, timeout: float | None = None

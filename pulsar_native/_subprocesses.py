@@ -22,6 +22,7 @@ from ._processes import Processes, standard_output
 
 if TYPE_CHECKING:
     from ._monitor import ActorProxyMonitor
+    from ._process import ProcessCarrier
 
 __all__ = ["Subprocesses", "main", "unnamed_file"]
 
@@ -45,11 +46,12 @@ class Subprocesses(Processes):
         channel: _native.ForkChannel,
         child: ActorProxyMonitor,
         link: int,
-        errors: int,
+        carrier: ProcessCarrier,
     ) -> None:
         program = _dump_program()
         try:
-            fds = [link, program, standard_output(), errors]
+            out, errors = standard_output(), carrier.errors.write_end
+            fds = [link, program, out, errors, carrier.recorder_fd()]
             channel.spawn(child.number, fds)
         finally:
             os.close(program)

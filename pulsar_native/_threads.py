@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import _pickling, _stacks
+from . import _pickling, _recording, _stacks
 from ._managed import ManagedActor, close_loop, open_loop, run_loop
 from .consts import ACTOR_STATES
 from .kinds import Exit
@@ -55,6 +55,7 @@ class ThreadActor(ManagedActor):
         self.mailbox.hold()
         self.mailbox.enter(self._arbiter)
         self.mailbox.connect_near(self._arbiter, onward=True)
+        _recording.record(self, self._arbiter)
 
     def is_process(self) -> bool:
         """False."""

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from . import _context, _logging, _native
+from . import _context, _logging, _native, _recording
 from ._asked import check_attributes
 from ._selector import mailbox_spinner
 from .actor import Actor
@@ -74,6 +74,7 @@ class Arbiter(Manager):
         self._loop = loop
         self.tid = threading.get_ident()
         notice_telemetry()
+        _recording.record(self, 0, turns=True)
         _context.set_loop_actor(loop, self)
         self.state = ACTOR_STATES.STARTING
         self._context.run(self.mailbox.attach, loop)

@@ -44,6 +44,7 @@ class NodeActor(Actor):
 
     mailbox: Mailbox
     _default_kind: str  # of those that it spawns
+    _state: int = ACTOR_STATES.INITIAL
 
     def __init__(
         self, name: str, aid: str, number: int, cfg: Config, age: int
@@ -72,6 +73,16 @@ class NodeActor(Actor):
     @property
     def _cell(self) -> Cell:
         return self.mailbox.main
+
+    @property
+    def state(self) -> int:
+        """Where it is in its life: one of ACTOR_STATES."""
+        return self._state
+
+    @state.setter
+    def state(self, state: int) -> None:
+        self._state = state
+        self.mailbox.note_state(state)
 
     def _tick(self) -> None:
         if self.state <= ACTOR_STATES.RUN:

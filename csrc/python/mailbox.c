@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "python/error.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_flight.h"
 #include "python/mailbox_linger.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
@@ -127,6 +128,7 @@ mailbox_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->context);
     Py_VISIT(self->slow);
     Py_VISIT(self->on_dead_letter);
+    Py_VISIT(self->flight.recorder);
     for (size_t i = 0; i < PORT_SIZE; i++)
         Py_VISIT(port[i]);
     int err = pn_metrics_traverse(self, visit, arg);
@@ -162,6 +164,7 @@ mailbox_clear(PyObject *op)
     MailboxObject *self = (MailboxObject *)op;
     PyObject **port = (PyObject **)&self->port;
     self->closed = true;
+    pn_flight_drop(self, false);
     Py_CLEAR(self->on_dead_letter);
     drop_pending(self);
     pn_mailbox_drop_ready(self);
@@ -234,6 +237,7 @@ mailbox_close(PyObject *op, PyObject *unused)
         Py_RETURN_NONE;
     int err = pn_mailbox_detach(self);
     self->closed = true;
+    pn_flight_drop(self, false);
     pn_mailbox_drop_links(self);
     return err < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -244,6 +248,7 @@ mailbox_forget(PyObject *op, PyObject *unused)
     (void)unused;
     MailboxObject *self = (MailboxObject *)op;
     self->closed = true;
+    pn_flight_drop(self, true);
     Py_CLEAR(self->loop);
     pn_mailbox_drop_links(self);
     Py_RETURN_NONE;
@@ -390,6 +395,13 @@ static PyMethodDef mailbox_methods[] = {
            "Counts: links, pending, queued_messages, queued_bytes, parked, "
            "parked_bytes, handled, dead_letters, direct, relayed, segments, "
            "loans."),
+    METHOD("record", pn_mailbox_record, METH_VARARGS | METH_KEYWORDS,
+           "record($self, recorder, manager, kind, name, *, turns=False)\n"
+           "--\n\n"
+           "Write what happens into this Recorder; turns: those of the loop, "
+           "too, as far as they are seen here."),
+    METHOD("note_state", pn_mailbox_note_state, METH_O,
+           "note_state($self, state, /)\n--\n\nWrite that, too."),
     METHOD("fileno", mailbox_fileno, METH_NOARGS,
            "fileno($self, /)\n--\n\n"
            "The descriptor that stands for all links."),

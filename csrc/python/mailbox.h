@@ -26,6 +26,7 @@
 #include "python/state.h"
 #include "sys/link.h"
 #include "sys/poller.h"
+#include "sys/recorder.h"
 #include "sys/segpool.h"
 
 /* What the poller calls descriptors that are no links: more than a node. */
@@ -100,6 +101,15 @@ struct pn_segshelf;
 struct pn_told;
 struct RequestObject;
 
+/* What it writes of itself into its process's flight recorder. */
+typedef struct {
+    PyObject *recorder; /* holds the page; NULL: nothing is written */
+    pn_recorder_page *page;
+    pn_recorder_loop *loop; /* NULL: the page had none left */
+    int64_t seen_at;        /* the latest reading of the clock */
+    bool turns;             /* nobody else counts the turns of its loop */
+} pn_flight;
+
 typedef struct MailboxObject {
     PyObject_HEAD pn_state *state; /* lives as long as the type does */
     uint64_t number;               /* of the node */
@@ -163,6 +173,7 @@ typedef struct MailboxObject {
                                * (target, name, command, reason) */
     pn_map records;           /* address of a BaseCommand -> pn_record */
     pn_port port;
+    pn_flight flight;
 } MailboxObject;
 
 /* A message as it is handled: by reference in one process, else its bytes.

@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "python/error.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_flight.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "python/mailbox_told.h"
@@ -151,7 +152,7 @@ mark_dirty(MailboxObject *self, pn_peer *peer)
 void
 pn_mailbox_flush_dirty(MailboxObject *self)
 {
-    self->flushed_at = pn_clock_now();
+    self->flushed_at = pn_flight_clock(self);
     while (self->dirty != NULL) {
         pn_peer *peer = self->dirty;
         self->dirty = peer->next;
@@ -174,7 +175,7 @@ pn_mailbox_flush_stale(MailboxObject *self, int64_t now)
 static bool
 begins_turn(MailboxObject *self)
 {
-    int64_t now = pn_clock_now();
+    int64_t now = pn_flight_clock(self);
     if (self->call_soon == NULL)
         return true;
     if (self->turn || now - self->turn_began < TURN_NS)
@@ -200,12 +201,14 @@ int
 pn_mailbox_put_near(MailboxObject *self, pn_box *box, const pn_envelope *env,
                     pn_ref payload, PyObject *value, PyObject *known)
 {
+    size_t size = payload.size;
     pn_letter *letter = pn_letter_new(env, &payload, value, known);
     if (letter == NULL) {
         pn_ref_release(&payload);
         PyErr_NoMemory();
         return -1;
     }
+    pn_flight_sent(self, env, size);
     /* A box that was closed just now: its DOWN fails what was asked. */
     if (pn_box_push(box, letter) == PN_MORE && !self->busy)
         return pn_mailbox_request_turn(self);
@@ -218,12 +221,14 @@ pn_mailbox_put(MailboxObject *self, pn_way way, const pn_envelope *env,
 {
     if (way.box != NULL)
         return pn_mailbox_put_near(self, way.box, env, payload, NULL, NULL);
+    size_t size = payload.size;
     int err = pn_outbox_put(&way.peer->link.out, env, &payload);
     if (err < 0) {
         pn_ref_release(&payload);
         (void)pn_raise_status(self->state, err);
         return -1;
     }
+    pn_flight_sent(self, env, size);
     return pn_mailbox_schedule(self, way.peer);
 }
 

@@ -5,6 +5,7 @@
 #include "python/cell.h"
 #include "python/error.h"
 #include "python/future.h"
+#include "python/mailbox_flight.h"
 #include "python/mailbox_payload.h"
 #include "python/mailbox_told.h"
 #include "sys/clock.h"
@@ -210,6 +211,7 @@ send_letter(MailboxObject *self, pn_way way, pn_letter *letter)
         return;
     }
     if (way.box != NULL) {
+        pn_flight_sent(self, &letter->env, letter->payload.size);
         if (pn_box_push(way.box, letter) == PN_MORE && !self->busy &&
             pn_mailbox_request_turn(self) < 0)
             pn_mailbox_report(self);

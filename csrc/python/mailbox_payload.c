@@ -2,6 +2,7 @@
 #include "python/mailbox_payload.h"
 #include "base/status.h"
 #include "python/error.h"
+#include "python/mailbox_flight.h"
 
 #include <string.h>
 
@@ -26,8 +27,10 @@ put_lent(MailboxObject *self, pn_peer *peer, pn_envelope *env,
     pn_ref nothing = {0};
     pn_mailbox_extend(env, ext, &room);
     int err = pn_outbox_put(&peer->link.out, env, &nothing);
-    if (err == PN_OK)
+    if (err == PN_OK) {
+        pn_flight_sent(self, env, ext->segment_used);
         return pn_mailbox_schedule(self, peer);
+    }
     pn_mailbox_take_back(peer, ext);
     (void)pn_raise_status(self->state, err);
     return -1;

@@ -4,6 +4,7 @@
 #include "python/cell.h"
 #include "python/future.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_flight.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "python/serializer.h"
@@ -155,6 +156,7 @@ receive_item(MailboxObject *self, const pn_mail *mail)
 static void
 receive_mail(MailboxObject *self, const pn_mail *mail)
 {
+    pn_flight_received(self, &mail->env);
     switch (mail->env.kind) {
     case PN_ASK:
     case PN_TELL:

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/cell.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_flight.h"
 
 #include <stdio.h>
 
@@ -175,6 +176,7 @@ static int
 note_relayed(MailboxObject *self, pn_peer *from, pn_peer *to,
              const pn_envelope *env)
 {
+    pn_flight_sent(self, env, env->size);
     if (env->offset == 0 && !pn_kind_is_control(env->kind) &&
         env->kind != PN_SWITCH && env->kind != PN_DEFINE)
         self->relayed++;

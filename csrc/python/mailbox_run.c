@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/command.h"
 #include "python/future.h"
+#include "python/mailbox_flight.h"
 #include "python/mailbox_payload.h"
 #include "python/metrics.h"
 #include "python/replier.h"
@@ -306,10 +307,12 @@ run_command(CellObject *cell, const pn_mail *mail, PyObject *op)
         pn_metrics_begin(request, op, start);
         context = new_context(cell);
     }
+    bool told = context != NULL && pn_flight_begin(cell, &mail->env, start);
     if (context != NULL)
         result = call_in_context(request, command, context, mail);
+    pn_flight_end(self, told);
     if (result != NULL)
-        end = pn_clock_now();
+        end = pn_flight_clock(self);
     pn_mailbox_note_duration(self, op, end - start);
     if (result != NULL)
         end_command(request, mail, op, result, context, end);

@@ -3,6 +3,7 @@
 #include "python/cell.h"
 #include "python/error.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_flight.h"
 #include "python/mailbox_linger.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
@@ -152,7 +153,8 @@ drain_inbox(MailboxObject *self, pn_peer *peer, int64_t deadline)
         if (err < 0 || peer->lost)
             return err;
         err = PN_MORE;
-        if (self->held || PyErr_Occurred() || pn_clock_now() > deadline) {
+        if (self->held || PyErr_Occurred() ||
+            pn_flight_clock(self) > deadline) {
             peer->unread = true;
             return PN_OK;
         }
@@ -253,7 +255,7 @@ read_box(MailboxObject *self, int64_t deadline)
            (letter = pn_box_take(self->box)) != NULL) {
         pn_mailbox_receive_near(self, letter);
         pn_letter_free(letter);
-        if (pn_clock_now() > deadline)
+        if (pn_flight_clock(self) > deadline)
             break;
     }
 }
@@ -335,6 +337,7 @@ finish_batch(MailboxObject *self)
     PyErr_Fetch(&type, &value, &traceback);
     pn_mailbox_unpark(self);
     leave_dispatch(self);
+    pn_flight_turn(self);
     self->turn_began = 0;
     if (!self->closed && !self->held && is_left(self) &&
         pn_mailbox_request_turn(self) < 0)
@@ -349,7 +352,7 @@ finish_batch(MailboxObject *self)
 static PyObject *
 read_left_over(MailboxObject *self)
 {
-    int64_t deadline = pn_clock_now() + BATCH_NS;
+    int64_t deadline = pn_flight_clock(self) + BATCH_NS;
     self->busy = true;
     read_unread(self, deadline);
     pn_mailbox_run_ready(self, deadline);
@@ -393,7 +396,7 @@ pn_mailbox_dispatch(MailboxObject *self)
     if (count < 0)
         return pn_raise_status(self->state, count);
     self->busy = true;
-    self->flushed_at = pn_clock_now();
+    self->flushed_at = pn_flight_clock(self);
     handle_events(self, events, count);
     return finish_batch(self);
 }

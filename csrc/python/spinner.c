@@ -1,5 +1,7 @@
 #include "python/spinner.h"
 
+#include "python/recorder.h"
+#include "sys/clock.h"
 #include "sys/spin.h"
 
 #include <errno.h>
@@ -18,6 +20,9 @@ typedef struct {
     pn_spin spin;
     PyObject *serve; /* called in select when `served` is ready, or NULL */
     int served;
+    PyObject *recorder; /* holds where to tell of turns, or NULL */
+    pn_recorder_loop *loop;
+    uint64_t node; /* whose that is, while it is */
 } SpinnerObject;
 
 static PyObject *
@@ -59,13 +64,17 @@ spinner_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->page.obj);
     Py_VISIT(self->serve);
+    Py_VISIT(self->recorder);
     return 0;
 }
 
 static int
 spinner_clear(PyObject *op)
 {
-    Py_CLEAR(((SpinnerObject *)op)->serve);
+    SpinnerObject *self = (SpinnerObject *)op;
+    Py_CLEAR(self->serve);
+    self->loop = NULL;
+    Py_CLEAR(self->recorder);
     return 0;
 }
 
@@ -178,6 +187,13 @@ list_ready(SpinnerObject *self, PyObject *keys, struct epoll_event *events,
     return list;
 }
 
+/* Whether its turns are written; its node may have left meanwhile. */
+static bool
+tells(const SpinnerObject *self)
+{
+    return self->loop != NULL && self->loop->node == self->node;
+}
+
 static PyObject *
 spinner_select(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -191,9 +207,13 @@ spinner_select(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     }
     if (read_timeout(args[0], &ns) < 0)
         return NULL;
+    if (tells(self))
+        pn_recorder_sleep(self->loop);
     Py_BEGIN_ALLOW_THREADS
     count = wait_for_events(&self->spin, events, ns);
     Py_END_ALLOW_THREADS
+    if (tells(self))
+        pn_recorder_beat(self->loop, pn_clock_now());
     if (count < 0 && errno != EINTR)
         return PyErr_SetFromErrno(PyExc_OSError);
     if (count < 0 && PyErr_CheckSignals() < 0)
@@ -217,6 +237,26 @@ spinner_serve(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+spinner_record(PyObject *op, PyObject *args)
+{
+    SpinnerObject *self = (SpinnerObject *)op;
+    PyObject *recorder;
+    unsigned long long node;
+    pn_state *state = pn_state_of(Py_TYPE(op));
+    if (state == NULL ||
+        !PyArg_ParseTuple(args, "OK:record", &recorder, &node))
+        return NULL;
+    bool none = recorder == Py_None;
+    pn_recorder *found = none ? NULL : pn_recorder_of(state, recorder);
+    if (found == NULL && !none)
+        return NULL;
+    self->loop = none || node == 0 ? NULL : pn_recorder_find(found, node);
+    self->node = node;
+    Py_XSETREF(self->recorder, none ? NULL : Py_NewRef(recorder));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef spinner_methods[] = {
     {"select", (PyCFunction)(void (*)(void))spinner_select, METH_FASTCALL,
      PyDoc_STR("select($self, timeout, keys, /)\n--\n\n"
@@ -227,6 +267,10 @@ static PyMethodDef spinner_methods[] = {
      PyDoc_STR("serve($self, fd, call, /)\n--\n\n"
                "Have select call call() when fd is ready, and not list it; "
                "None for call: list it again.")},
+    {"record", spinner_record, METH_VARARGS,
+     PyDoc_STR("record($self, recorder, node, /)\n--\n\n"
+               "Write into this Recorder when the node's loop sleeps and "
+               "wakes; None for it: no more.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -54,6 +54,7 @@ typedef struct {
     PyObject *stream_type;      /* type Stream */
     PyObject *memory_type;      /* type Memory */
     PyObject *askfuture_type;   /* type AskFuture */
+    PyObject *recorder_type;    /* type Recorder */
     PyObject *spinner_type;     /* type Spinner */
     PyObject *mailbox_type;     /* type Mailbox */
     PyObject *restarts_type;    /* type Restarts */

@@ -12,6 +12,7 @@ import contextvars
 import gc
 import os
 import pickle
+import resource
 import signal
 import sys
 import time
@@ -202,6 +203,17 @@ def mailboxes(count: int) -> list[Any]:
     return [_native.Mailbox(n + 1, None, port) for n in range(count)]
 
 
+def recorders(count: int) -> list[Any]:
+    """Each has a descriptor: more than a process may have by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = min(max(soft, 4 * count), hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    try:
+        return [_native.Recorder() for _ in range(count)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "AskFuture": ask_futures,
     "BaseCommand": lambda n: [_native.BaseCommand() for _ in range(n)],
@@ -214,6 +226,7 @@ RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "FrameParser": lambda n: [_native.FrameParser(0) for _ in range(n)],
     "Mailbox": mailboxes,
     "Memory": memories,
+    "Recorder": recorders,
     "Replier": repliers,
     "Request": requests,
     "Restarts": lambda n: [
