@@ -41,23 +41,27 @@ pn_mailbox_record(PyObject *op, PyObject *args, PyObject *kwargs)
     static char *names[] = {"recorder", "manager", "kind",
                             "name",     "turns",   NULL};
     MailboxObject *self = (MailboxObject *)op;
-    PyObject *recorder;
+    PyObject *recorder, *text;
     unsigned long long manager;
-    const char *kind, *name;
+    const char *kind;
     int turns = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKss|$p:record", names,
-                                     &recorder, &manager, &kind, &name,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKsU|$p:record", names,
+                                     &recorder, &manager, &kind, &text,
                                      &turns) ||
         pn_mailbox_check(self) < 0)
         return NULL;
     pn_recorder *found = pn_recorder_of(self->state, recorder);
     if (found == NULL)
         return NULL;
+    PyObject *name = PyUnicode_AsEncodedString(text, "utf-8", "replace");
+    if (name == NULL)
+        return NULL;
     pn_flight_drop(self, false);
     self->flight.recorder = Py_NewRef(recorder);
     self->flight.page = found->page;
-    self->flight.loop =
-        pn_recorder_enter(found, self->number, manager, kind, name);
+    self->flight.loop = pn_recorder_enter(found, self->number, manager, kind,
+                                          PyBytes_AS_STRING(name));
+    Py_DECREF(name);
     self->flight.turns = turns != 0;
     Py_RETURN_NONE;
 }
