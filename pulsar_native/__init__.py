@@ -22,6 +22,7 @@ from ._dead_letters import (
     DeadLetterWatch,
     watch_dead_letters,
 )
+from ._down import Down
 from ._later import Later, send_after
 from ._metrics import metrics
 from ._native import Request, current_request, usable_cpus
@@ -68,6 +69,7 @@ from .spawning import spawn
 from .streams import Stream, stream
 from .tracing import current_trace, propagate, trace_context
 from .utils.config import Config
+from .watching import Tie, tie, unwatch, watch
 
 __version__ = "0.1.0"
 
@@ -88,6 +90,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterWatch",
     "DeadlockError",
+    "Down",
     "ForkServerError",
     "ForkedError",
     "HaltServer",
@@ -105,6 +108,7 @@ __all__ = [
     "Stream",
     "StreamCommand",
     "StreamMethod",
+    "Tie",
     "arbiter",
     "call",
     "command",
@@ -126,8 +130,11 @@ __all__ = [
     "spawn",
     "stream",
     "tell",
+    "tie",
     "trace_context",
+    "unwatch",
     "usable_cpus",
+    "watch",
     "watch_dead_letters",
 ]
 

@@ -10,6 +10,7 @@ from ._claims import Claims
 from ._down import Down
 from ._lending import take
 from ._native import Request
+from ._ties import Ties, stop_because
 from .commands import Command, table
 from .exceptions import CommandError
 from .proxy import ActorProxy
@@ -107,6 +108,31 @@ def claim(request: Request, proxy: ActorProxy, names: list[str]) -> None:
 def release(request: Request, number: int, down: Down) -> None:
     """That actor has ended."""
     _claims_of(request).release(request.caller, number, down)
+
+
+@_builtin()
+def _tie(request: Request, id: int, one: Any, other: Any) -> None:
+    """Have the arbiter bind two fates."""
+    _ties_of(request).tie(id, one, other)
+
+
+@_builtin(ack=False)
+def _untie(request: Request, id: int) -> None:
+    """Have it loose them."""
+    _ties_of(request).untie(id)
+
+
+@_builtin(ack=False)
+def _stop_because(request: Request, reason: str) -> None:
+    """Stop the actor gracefully, for that reason."""
+    stop_because(request.actor, reason)
+
+
+def _ties_of(request: Request) -> Ties:
+    ties = getattr(request.actor, "_ties", None)
+    if not isinstance(ties, Ties):
+        raise CommandError(f"{request.actor!r} keeps no ties")
+    return ties
 
 
 def _claims_of(request: Request) -> Claims:

@@ -16,7 +16,7 @@ from ._native import Cell, current
 from ._stopping import (
     cancel_commands,
     close_server,
-    describe,
+    describe_end,
     describe_fully,
     finish_commands,
 )
@@ -55,7 +55,6 @@ class CoroutineActor(Actor):
         self._node = node
         self._loop = node._loop
         self._started_at = cell.born / 1e9
-        self._down_reason = ""
 
     @functools.cached_property
     def cfg(self) -> Config:  # type: ignore[override]
@@ -140,7 +139,7 @@ class CoroutineActor(Actor):
         """It ends alone; but a KeyboardInterrupt in an arbiter's loop is the
         user's Ctrl-C."""
         if self.state <= ACTOR_STATES.RUN:
-            self._down_reason = describe(error)
+            self._down_reason = describe_end(error)
             self.mailbox.ending = True  # it begins nothing new
             self.stop(error)
         if isinstance(error, KeyboardInterrupt) and self._node.is_arbiter():

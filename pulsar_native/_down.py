@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
 
+from ._native import dump_down, load_down
 from .exceptions import ActorDown
 
 __all__ = ["Down", "Ends", "first_line"]
@@ -15,6 +16,7 @@ __all__ = ["Down", "Ends", "first_line"]
 _KEPT = 1000  # ends that are remembered
 _KEPT_WHOLE = 32  # the latest of them, with all that was told
 _BRIEF = 1024  # characters of output that are kept of the others
+_TOLD = 4096  # characters of each text that go to whoever talked with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,48 @@ class Down:
 
     def error(self) -> ActorDown:
         """The exception of those who waited for its answers."""
-        return ActorDown(self.aid, self.reason, self.exit_code, self.signal)
+        return ActorDown(
+            self.aid,
+            self.reason,
+            self.exit_code,
+            self.signal,
+            self.core,
+            self.oom,
+            _last(self.stderr, _TOLD),
+            _last(self.traceback, _TOLD),
+        )
+
+    def dump(self, limit: int) -> bytes:
+        """What DOWN tells of it: what ``error`` has but the aid; less of it
+        to a node that takes at most *limit* bytes."""
+        told = _TOLD if limit >= 16 * _TOLD else 0  # a character has 4 bytes
+        return dump_down(
+            self.reason[: _TOLD if told else 64],
+            self.exit_code,
+            self.signal,
+            self.core,
+            self.oom,
+            _last(self.stderr, told),
+            _last(self.traceback, told),
+        )
+
+    @classmethod
+    def load(cls, payload: bytes, aid: str, name: str, number: int) -> Down:
+        """What was dumped, of that actor."""
+        reason, code, signal, core, oom, output, text = load_down(payload)
+        line, traceback = first_line(reason)
+        return cls(
+            aid,
+            name,
+            number,
+            line,
+            code,
+            signal,
+            core,
+            oom,
+            output,
+            text or traceback,
+        )
 
     def of(self, aid: str, name: str, number: int) -> Down:
         """The same end, of an actor that lived in this one's node."""
@@ -107,6 +150,10 @@ class Ends:
         for text in texts:
             if self._numbers.get(text) == number:
                 del self._numbers[text]
+
+
+def _last(text: str, size: int) -> str:
+    return text[-size:] if size else ""
 
 
 def first_line(reason: str) -> tuple[str, str]:

@@ -8,14 +8,16 @@ import time
 from typing import Any
 
 from . import _context, _logging, _pickling, _recording
+from ._down import Down
 from ._making import Making
-from ._port import KIND_DOWN, KIND_FAILURE, KIND_NOTIFY, KIND_STOP, dump_down
+from ._native import dump_down
+from ._port import KIND_DOWN, KIND_FAILURE, KIND_NOTIFY, KIND_STOP
 from ._selector import SpinningSelector
 from ._stopping import (
     LAST_WORDS,
     cancel_commands,
     close_server,
-    describe,
+    describe_end,
     describe_fully,
     finish_commands,
 )
@@ -23,7 +25,7 @@ from .actor import ends_actor, exit_code_of
 from .consts import ACTOR_STATES
 from .exceptions import ActorDown
 from .node import NodeActor
-from .proxy import ActorProxy
+from .proxy import ActorProxy, node_of
 from .utils.config import Config
 
 __all__ = ["ManagedActor", "close_loop", "open_loop", "run_loop"]
@@ -46,7 +48,6 @@ class ManagedActor(NodeActor):
         self._default_kind = cfg.concurrency
         self._done: asyncio.Future[None] | None = None
         self._making: Making | None = None
-        self._down_reason = ""
         self._told = False  # whether its last words have been sent
         self._last_info: tuple[object, ...] | None = None
 
@@ -88,13 +89,10 @@ class ManagedActor(NodeActor):
         if alone:
             self._port.names.setdefault(peer.name, peer.number)
 
-    def _peer_down(
-        self, number: int, reason: str, code: int | None, signal: int | None
-    ) -> None:
-        proxy = self._port.proxy(number)
-        super()._peer_down(number, reason, code, signal)
-        for key in (proxy.aid, proxy.name):
-            if self._port.names.get(key) == number:
+    def _peer_down(self, down: Down) -> None:
+        super()._peer_down(down)
+        for key in (down.aid, down.name):
+            if self._port.names.get(key) == down.number:
                 del self._port.names[key]
 
     def _lost(self, number: int, status: int, text: str) -> None:
@@ -104,14 +102,20 @@ class ManagedActor(NodeActor):
             peer = self._port.proxy(number)
             self.logger.error("link to %r closed: %s", peer, text)
 
+    def _who_sees_end(self, key: int | str) -> int:
+        ours = isinstance(key, int) and node_of(key) == self.number
+        return 0 if ours else self._arbiter
+
     def _arbiter_gone(self, text: str) -> None:
+        reason = f"the arbiter is gone: {text}"
+        self._watches.ended(Down("arbiter", "arbiter", self._arbiter, reason))
         if self.state <= ACTOR_STATES.RUN:
             self.logger.debug("%r has lost its arbiter: %s", self, text)
             cancel_commands(self._cell)
             self.stop()
 
     def _fatal(self, error: BaseException) -> None:
-        self._down_reason = describe(error)
+        self._down_reason = describe_end(error)
         self.stop(error)
 
     # --- life ---

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _lending, _pickling, _sources, commands
 from ._builtins import table
-from ._native import current, dump_down, load_down
+from ._down import Down
+from ._native import current, dump_down
 from ._progress import KIND_PROGRESS, Progress, Watching
 from .exceptions import (
     ActorDown,
@@ -42,8 +43,6 @@ __all__ = [
     "KIND_SPEC",
     "KIND_STOP",
     "Port",
-    "dump_down",
-    "load_down",
 ]
 
 # Kinds of messages, as csrc/mailbox/envelope.h numbers them.
@@ -89,9 +88,7 @@ class Port:
             return ActorNotFound(text)
         if condition == "actor-down":
             aid, _, rest = payload.partition(b"\0")
-            reason, code, signal = load_down(rest)
-            aid_text = aid.decode(errors="replace")
-            return ActorDown(aid_text, reason, code, signal)
+            return Down.load(rest, aid.decode(errors="replace"), "", 0).error()
         if condition == "link-lost":
             return ActorDown(self.proxy(source).aid, "the link to it was lost")
         if condition == "mailbox-full":
@@ -217,8 +214,8 @@ class Port:
         elif not name:
             down = ended.get(node_of(number))
         if down is not None:
-            payload = dump_down(down.reason, down.exit_code, down.signal)
-            return "actor-down", aid.encode() + b"\0" + payload
+            words = down.dump(self._actor.cfg.message_bytes)
+            return "actor-down", aid.encode() + b"\0" + words
         if self._actor._has_had(number):
             words = dump_down("it has ended", None, None)
             return "actor-down", aid.encode() + b"\0" + words

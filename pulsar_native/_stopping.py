@@ -8,12 +8,13 @@ import traceback
 from typing import Any
 
 from ._native import Cell
+from .exceptions import HaltServer
 
 __all__ = [
     "LAST_WORDS",
     "cancel_commands",
     "close_server",
-    "describe",
+    "describe_end",
     "describe_fully",
     "finish_commands",
 ]
@@ -50,6 +51,13 @@ def describe(error: BaseException) -> str:
     text = str(error)
     name = type(error).__name__
     return f"{name}: {text}" if text else name
+
+
+def describe_end(error: BaseException) -> str:
+    """What ends an actor: with its traceback, unless it asks for the end."""
+    if isinstance(error, HaltServer | SystemExit | KeyboardInterrupt):
+        return describe(error)
+    return describe_fully(error)
 
 
 def describe_fully(error: BaseException) -> str:

@@ -54,6 +54,7 @@ class Actor(EventHandler):
     mailbox: Mailbox | Cell
     state: int = ACTOR_STATES.INITIAL
     exit_code: int | None = None
+    _down_reason = ""
     monitor: ActorProxy | None = None
     _context: Context
     _loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]

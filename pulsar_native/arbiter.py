@@ -16,6 +16,7 @@ from typing import Any
 
 from . import _context, _logging, _native, _recording
 from ._asked import check_attributes
+from ._down import Down
 from ._selector import mailbox_spinner
 from .actor import Actor
 from .consts import (
@@ -234,11 +235,13 @@ class Arbiter(Manager):
 
     def _close(self) -> None:
         """Let go of everything; no more is heard or said."""
+        reason = "the arbiter stopped"
+        down = Down(self.aid, self.name, self.number, reason, self.exit_code)
+        self._watches.close(down)
         left = self._close_children()
         for task in list(self.mailbox.tasks):
             task.cancel()
-        make = functools.partial(ActorDown, self.aid, "the arbiter stopped")
-        self.mailbox.fail(None, make)
+        self.mailbox.fail(None, functools.partial(ActorDown, self.aid, reason))
         self.mailbox.close()
         self._close_executor()
         self.state = ACTOR_STATES.TERMINATE if left else ACTOR_STATES.CLOSE

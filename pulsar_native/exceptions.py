@@ -98,7 +98,11 @@ class ActorDown(PulsarException):
 
     *reason* is one sentence. *exit_code* is that of its process, or None if
     a signal ended it or it is not known; *signal* is the signal's number, or
-    None.
+    None. *core*: whether the kernel dumped one; *oom*: whether it killed it
+    for want of memory, None where that cannot be read. *output* is the last of
+    what it wrote to standard error, *traceback* the text of the Python
+    traceback that ended it, each "" if there is none, and at most 4 KiB: all
+    there is to know is in the ``Down`` that ``watch`` gives.
     """
 
     def __init__(
@@ -107,12 +111,22 @@ class ActorDown(PulsarException):
         reason: str,
         exit_code: int | None = None,
         signal: int | None = None,
+        core: bool = False,
+        oom: bool | None = False,
+        output: str = "",
+        traceback: str = "",
     ) -> None:
-        super().__init__(aid, reason, exit_code, signal)
+        super().__init__(
+            aid, reason, exit_code, signal, core, oom, output, traceback
+        )
         self.aid = aid
         self.reason = reason
         self.exit_code = exit_code
         self.signal = signal
+        self.core = core
+        self.oom = oom
+        self.output = output
+        self.traceback = traceback
 
     def __str__(self) -> str:
         return f"actor {self.aid} is down: {self.reason}"

@@ -17,6 +17,7 @@ from ._claims import Claims
 from ._down import Down
 from ._making import Making
 from ._monitor import ActorProxyMonitor
+from ._native import load_down
 from ._port import (
     KIND_DOWN,
     KIND_FAILURE,
@@ -25,15 +26,15 @@ from ._port import (
     KIND_NOTIFY,
     KIND_SPEC,
     KIND_STOP,
-    dump_down,
-    load_down,
 )
+from ._ties import Ties
+from ._watching import KIND_ENDED, KIND_WATCH
 from .commands import latest_serial
 from .consts import ACTOR_ACTION_TIMEOUT
 from .exceptions import ActorStartError
 from .kinds import Exit, Kind, get_kind
 from .node import NodeActor
-from .proxy import ActorProxy, aid_of, new_number
+from .proxy import ActorProxy, aid_of, new_number, node_of
 from .utils.config import Config
 
 __all__ = ["Manager"]
@@ -54,6 +55,7 @@ class Manager(NodeActor):
         self._ends: dict[int, list[asyncio.Future[None]]] = {}
         self._kinds: dict[str, Kind] = {}
         self._claims = Claims(self)
+        self._ties = Ties(self)
 
     @property
     def _default_kind(self) -> str:  # type: ignore[override]
@@ -283,15 +285,24 @@ class Manager(NodeActor):
         self.logger.debug("%r has ended: %s", child, down.reason)
 
     def _fail_asks(self, child: ActorProxyMonitor, down: Down) -> None:
-        payload = dump_down(down.reason, down.exit_code, down.signal)
         for peer in self._peers_of(child):
+            payload = down.dump(self._takes_bytes(peer))
             self.mailbox.post(KIND_DOWN, peer, payload, id=child.number)
         self._ended.keep(down, *([child.name] if child._unique else ()))
         self._claims.release_all(child.number, down)
         self.mailbox.fail(child.number, down.error)
 
-    def _lives_here(self, number: int) -> bool:
-        return number in self._children or super()._lives_here(number)
+    def _lives_here(self, key: int | str) -> bool:
+        return key in self._children or super()._lives_here(key)
+
+    def _who_sees_end(self, key: int | str) -> int:
+        node = 0 if isinstance(key, str) else node_of(key)
+        return node if node in self._children else 0
+
+    def _takes_bytes(self, node: int) -> int:
+        child = self._children.get(node)
+        size: int = 0 if child is None else child.cfg.message_bytes
+        return size
 
     def _peers_of(self, child: ActorProxyMonitor) -> set[int]:
         """Who has talked with it, or may have."""
@@ -331,13 +342,14 @@ class Manager(NodeActor):
         elif kind == KIND_HELLO:
             self._on_hello(child, id)
         elif kind == KIND_DOWN and id == child.number:
-            reason, code, _ = load_down(payload)
-            child._reason = (reason, code) if reason else child._reason
+            self._on_last_words(child, payload)
             child.stopping_start = time.monotonic()
         elif kind == KIND_FAILURE:
             child._failure = payload
         elif kind == KIND_LOG:
             self._on_log(payload)
+        elif kind in (KIND_WATCH, KIND_ENDED):
+            self._watches.receive(kind, source, id, payload)
 
     def _on_hello(self, child: ActorProxyMonitor, pid: int) -> None:
         if child.pid is None:
@@ -356,6 +368,12 @@ class Manager(NodeActor):
         child._future = None
         if future is not None and not future.done():
             future.set_result(child)
+
+    def _on_last_words(self, child: ActorProxyMonitor, payload: bytes) -> None:
+        reason, code, *_, traceback = load_down(payload)
+        if reason:
+            words = f"{reason}\n{traceback}" if traceback else reason
+            child._reason = words, code
 
     def _on_log(self, payload: bytes) -> None:
         try:

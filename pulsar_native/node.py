@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
@@ -13,12 +14,12 @@ from typing import Any
 
 from ._coroutine import CoroutineActor
 from ._coroutines import Coroutines
-from ._down import Down, Ends, first_line
+from ._down import Down, Ends
 from ._making import Making
 from ._native import Cell, Mailbox, current
-from ._port import KIND_DOWN, KIND_PEER, Port, load_down
+from ._port import KIND_DOWN, KIND_PEER, Port
 from ._scope import deadline
-from ._watching import OnEnd, Watches
+from ._watching import KIND_ENDED, KIND_WATCH, OnEnd, Watches
 from .actor import Actor
 from .consts import ACTOR_STATES
 from .exceptions import NameTaken
@@ -186,26 +187,16 @@ class NodeActor(Actor):
             aid, _, name = payload.decode().partition("\0")
             self._receive_peer(ActorProxy(aid, name, source), id == 1)
         elif kind == KIND_DOWN:
-            self._peer_down(id, *load_down(payload))
+            proxy = self._port.proxy(id)
+            self._peer_down(Down.load(payload, proxy.aid, proxy.name, id))
+        elif kind in (KIND_WATCH, KIND_ENDED):
+            self._watches.receive(kind, source, id, payload)
 
-    def _peer_down(
-        self, number: int, reason: str, code: int | None, signal: int | None
-    ) -> None:
+    def _peer_down(self, down: Down) -> None:
         """An actor has ended: whoever waits for it hears so."""
-        proxy = self._port.proxy(number)
-        line, traceback = first_line(reason)
-        down = Down(
-            proxy.aid,
-            proxy.name,
-            number,
-            line,
-            code,
-            signal,
-            traceback=traceback,
-        )
         self._ended.keep(down)
-        self.mailbox.fail(number, down.error)
-        self._known.pop(number, None)
+        self.mailbox.fail(down.number, down.error)
+        self._known.pop(down.number, None)
 
     # --- ends ---
 
@@ -214,13 +205,25 @@ class NodeActor(Actor):
 
         In the loop, in a later turn than this call and than the news. Of one
         that has ended already at once, as far as ends are kept. What it gives
-        has ``cancel()``. Raises ActorNotFound if there never was one.
+        has ``cancel()``. Raises ActorNotFound if there never was one, as far
+        as that is known here; if it turns out later, the reason says so.
         """
         return self._watches.add(number, callback)
 
-    def _lives_here(self, number: int) -> bool:
+    def _lives_here(self, key: int | str) -> bool:
         """Whether the end of that actor, alive, will be seen here."""
-        return number == self.number or self.mailbox.cell(number) is not None
+        if isinstance(key, str):
+            return False
+        return key == self.number or self.mailbox.cell(key) is not None
+
+    @abstractmethod
+    def _who_sees_end(self, key: int | str) -> int:
+        """The node that will see the end of that actor, which does not live
+        here; or 0."""
+
+    def _takes_bytes(self, node: int) -> int:
+        """How large a message to that node may be."""
+        return sys.maxsize
 
     def _actor_of(self, cell: Cell) -> Actor:
         """The actor of another cell of this node."""

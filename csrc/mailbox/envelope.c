@@ -101,28 +101,58 @@ pn_envelope_decode(pn_envelope *out, const uint8_t *body, size_t len)
     return PN_OK;
 }
 
+/* The fixed part of an end, little endian. */
+typedef struct {
+    uint32_t exit_code;
+    uint32_t signal;
+    uint8_t core;
+    uint8_t oom;
+    uint16_t zero;
+    uint32_t reason_size;
+    uint32_t output_size;
+} wire_down;
+
+_Static_assert(sizeof(wire_down) == PN_DOWN_SIZE, "no padding");
+
 void
 pn_down_encode(const pn_down *down, uint8_t out[PN_DOWN_SIZE])
 {
-    uint32_t code = htole32((uint32_t)down->exit_code);
-    uint32_t signal = htole32((uint32_t)down->signal);
-    memcpy(out, &code, sizeof code);
-    memcpy(out + sizeof code, &signal, sizeof signal);
+    wire_down wire = {
+        .exit_code = htole32((uint32_t)down->exit_code),
+        .signal = htole32((uint32_t)down->signal),
+        .core = down->core,
+        .oom = (uint8_t)down->oom,
+        .reason_size = htole32(down->reason_size),
+        .output_size = htole32(down->output_size),
+    };
+    memcpy(out, &wire, sizeof wire);
 }
 
 int
 pn_down_decode(pn_down *out, const uint8_t *bytes, size_t len)
 {
-    uint32_t code, signal;
-    if (len < PN_DOWN_SIZE)
+    wire_down wire;
+    if (len < sizeof wire)
         return PN_EPROTO;
-    memcpy(&code, bytes, sizeof code);
-    memcpy(&signal, bytes + sizeof code, sizeof signal);
+    memcpy(&wire, bytes, sizeof wire);
+    uint32_t reason = le32toh(wire.reason_size);
+    uint32_t output = le32toh(wire.output_size);
+    size_t texts = len - sizeof wire;
+    if (reason > texts || output > texts - reason || wire.core > 1 ||
+        wire.oom > PN_OOM_UNKNOWN || wire.zero != 0)
+        return PN_EPROTO;
+    const char *text = (const char *)bytes + sizeof wire;
     *out = (pn_down){
-        .exit_code = (int32_t)le32toh(code),
-        .signal = (int32_t)le32toh(signal),
-        .reason = (const char *)bytes + PN_DOWN_SIZE,
-        .reason_size = len - PN_DOWN_SIZE,
+        .exit_code = (int32_t)le32toh(wire.exit_code),
+        .signal = (int32_t)le32toh(wire.signal),
+        .core = wire.core == 1,
+        .oom = (pn_oom)wire.oom,
+        .reason_size = reason,
+        .output_size = output,
+        .traceback_size = texts - reason - output,
+        .reason = text,
+        .output = text + reason,
+        .traceback = text + reason + output,
     };
     return PN_OK;
 }

@@ -50,7 +50,9 @@ typedef enum {
     PN_ITEM = 24,    /* one item of stream `id` */
     PN_SWITCH = 25,  /* what `source`'s node says next comes by direct link */
     PN_FAILURE = 26, /* what ended `source`'s constructor, ahead of DOWN */
-    PN_KIND_LAST = 26,
+    PN_WATCH = 27,   /* whoever sends it waits for the end of an actor */
+    PN_ENDED = 28,   /* what watch `id` waits for has come */
+    PN_KIND_LAST = 28,
 } pn_kind;
 
 /* An actor's number: the node that it lives in (one loop's mailbox) in the
@@ -132,21 +134,31 @@ void pn_envelope_encode(const pn_envelope *env, uint8_t *out);
  * place. *out is written only on PN_OK. */
 int pn_envelope_decode(pn_envelope *out, const uint8_t *body, size_t len);
 
-/* The end of an actor, as PN_DOWN tells it: 8 bytes, then the reason. */
+typedef enum { PN_OOM_NO, PN_OOM_YES, PN_OOM_UNKNOWN } pn_oom;
+
+/* The end of an actor, as PN_DOWN tells it: PN_DOWN_SIZE bytes, then three
+ * texts, one after the other. */
 typedef struct {
     int32_t exit_code; /* PN_NO_EXIT_CODE if it had none */
     int32_t signal;    /* 0 if none ended it */
+    bool core;         /* whether the kernel dumped one */
+    pn_oom oom;        /* whether it ended for want of memory */
+    uint32_t reason_size;
+    uint32_t output_size;
+    size_t traceback_size;
     const char *reason;
-    size_t reason_size;
+    const char *output; /* the last of its standard error */
+    const char *traceback;
 } pn_down;
 
-#define PN_DOWN_SIZE 8
+#define PN_DOWN_SIZE 20
 #define PN_NO_EXIT_CODE INT32_MIN
 
-/* Encode the fixed part; the caller appends the reason. */
+/* Encode the fixed part; the caller appends the texts. */
 void pn_down_encode(const pn_down *down, uint8_t out[PN_DOWN_SIZE]);
 
-/* PN_EPROTO if len is too short. *out points into bytes. */
+/* PN_EPROTO if len is too short for what it begins with, or if a field says
+ * what it cannot; *out is written only on PN_OK, and points into bytes. */
 int pn_down_decode(pn_down *out, const uint8_t *bytes, size_t len);
 
 #endif

@@ -9,7 +9,7 @@ static const uint8_t kinds[] = {
     PN_HELLO,    PN_NOTIFY, PN_STOP,   PN_BOUND,   PN_PEER,    PN_CANCEL,
     PN_PROGRESS, PN_CREDIT, PN_GRANT,  PN_LINK,    PN_SEGMENT, PN_ASK,
     PN_TELL,     PN_REPLY,  PN_ERROR,  PN_SPEC,    PN_DEFINE,  PN_LOG,
-    PN_DOWN,     PN_ITEM,   PN_SWITCH, PN_FAILURE,
+    PN_DOWN,     PN_ITEM,   PN_SWITCH, PN_FAILURE, PN_WATCH,   PN_ENDED,
 };
 
 #define KINDS (sizeof kinds / sizeof *kinds)
@@ -273,29 +273,62 @@ test_node_is_the_low_bits_of_a_number(void)
 }
 
 static void
-check_down(int32_t exit_code, int32_t signal, const char *reason)
+check_down(const pn_down *down, const char *texts)
 {
     uint8_t bytes[64];
-    size_t size = strlen(reason);
-    pn_down down = {.exit_code = exit_code, .signal = signal}, back;
-    pn_down_encode(&down, bytes);
-    memcpy(bytes + PN_DOWN_SIZE, reason, size);
+    pn_down back;
+    size_t size = strlen(texts);
+    pn_down_encode(down, bytes);
+    memcpy(bytes + PN_DOWN_SIZE, texts, size);
     CHECK_INT(pn_down_decode(&back, bytes, PN_DOWN_SIZE + size), PN_OK);
-    CHECK_INT(back.exit_code, exit_code);
-    CHECK_INT(back.signal, signal);
-    CHECK_INT(back.reason_size, size);
-    CHECK(memcmp(back.reason, reason, size) == 0);
+    CHECK_INT(back.exit_code, down->exit_code);
+    CHECK_INT(back.signal, down->signal);
+    CHECK_INT(back.core, down->core);
+    CHECK_INT(back.oom, down->oom);
+    CHECK_INT(back.reason_size, down->reason_size);
+    CHECK_INT(back.output_size, down->output_size);
+    CHECK_INT(back.traceback_size,
+              size - down->reason_size - down->output_size);
+    CHECK(back.reason == (const char *)bytes + PN_DOWN_SIZE);
+    CHECK(back.output == back.reason + back.reason_size);
+    CHECK(back.traceback == back.output + back.output_size);
 }
 
 static void
 test_down_survives_the_round_trip(void)
 {
-    check_down(PN_NO_EXIT_CODE, 9, "killed");
-    check_down(-1, 0, "");
-    check_down(INT32_MAX, INT32_MAX, "x");
-    pn_down out = {.signal = 77};
-    for (size_t len = 0; len < PN_DOWN_SIZE; len++)
-        CHECK_INT(pn_down_decode(&out, body, len), PN_EPROTO);
+    check_down(&(pn_down){.exit_code = PN_NO_EXIT_CODE,
+                          .signal = 9,
+                          .oom = PN_OOM_YES,
+                          .reason_size = 6},
+               "killed");
+    check_down(&(pn_down){.exit_code = -1}, "");
+    check_down(&(pn_down){.exit_code = INT32_MAX,
+                          .signal = INT32_MAX,
+                          .core = true,
+                          .oom = PN_OOM_UNKNOWN,
+                          .reason_size = 1,
+                          .output_size = 2},
+               "xyyzzz");
+}
+
+static void
+test_a_down_that_says_what_it_cannot_is_refused(void)
+{
+    uint8_t bytes[PN_DOWN_SIZE + 4];
+    pn_down down = {.reason_size = 3, .output_size = 1}, out = {.signal = 77};
+    pn_down_encode(&down, bytes);
+    for (size_t len = 0; len < sizeof bytes; len++)
+        CHECK_INT(pn_down_decode(&out, bytes, len), PN_EPROTO);
+    CHECK_INT(pn_down_decode(&out, bytes, sizeof bytes), PN_OK);
+    out.signal = 77;
+    for (size_t at = 8; at < 12; at++) { /* core, oom, zero */
+        bytes[at] = 3;
+        CHECK_INT(pn_down_decode(&out, bytes, sizeof bytes), PN_EPROTO);
+        bytes[at] = 0;
+    }
+    memset(bytes + 12, 0xff, 8); /* sizes whose sum wraps */
+    CHECK_INT(pn_down_decode(&out, bytes, sizeof bytes), PN_EPROTO);
     CHECK_INT(out.signal, 77);
 }
 
@@ -313,5 +346,6 @@ main(void)
     RUN(test_random_bytes_are_judged_without_harm);
     RUN(test_node_is_the_low_bits_of_a_number);
     RUN(test_down_survives_the_round_trip);
+    RUN(test_a_down_that_says_what_it_cannot_is_refused);
     return 0;
 }

@@ -75,7 +75,9 @@ def envelopes() -> dict[str, bytes]:
         "named": body(ASK, b"p", command=b"echo", name=b"bob"),
         "extended": body(TELL, b"p", command=b"c", extension=b"xy"),
         "chunk": body(TELL, b"rest", size=100, offset=96),
-        "down": body(DOWN, struct.pack("<ii", -1, 9) + b"killed"),
+        "down": body(
+            DOWN, struct.pack("<iiBBHII", -1, 9, 1, 2, 0, 6, 3) + b"killedlog"
+        ),
         "cancel": body(CANCEL),
         "progress": body(PROGRESS, struct.pack("<dd", 3, 10) + b"epoch"),
         "grant": body(GRANT, struct.pack("<Q", 8)),
@@ -126,7 +128,7 @@ def extensions() -> dict[str, bytes]:
 def streams() -> dict[str, bytes]:
     one = chunks(b"a" * 200, 50, ident=1)
     two = chunks(b"b" * 300, 100, ident=2, source=9)
-    down = frame(body(DOWN, struct.pack("<ii", 0, 0), ident=9))
+    down = frame(body(DOWN, bytes(20), ident=9))
     ask = frame(body(ASK, b"payload", command=b"echo", name=b"bob"))
     return {
         "ask": ask,
