@@ -142,6 +142,13 @@ def _become(actor: ProcessActor, payload: bytes) -> None:
     actor._take_values(loaded)
 
 
+def prepare() -> None:
+    """In the server, and in a child that was forked ahead."""
+    from ._rehearsal import rehearse
+
+    rehearse()
+
+
 # Made before the fork, to be no work after it; it holds no descriptor yet.
 _template = ProcessActor()
 
@@ -159,6 +166,14 @@ def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
     actor = _template
     actor._arbiter_pidfd = arbiter_pidfd
     _recording.adopt(recorder_fd)
+    try:
+        return live(actor, link_fd)
+    finally:
+        sys.stderr.flush()
+
+
+def live(actor: ProcessActor, link_fd: int) -> int:
+    """Be that actor, from the spec that the link brings to the end."""
     payload = actor.wait_for_spec(link_fd)
     if payload is None:
         return actor.exit_code or 0
@@ -174,5 +189,4 @@ def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
         close_loop(loop)
     finally:
         actor.mailbox.close()
-        sys.stderr.flush()
     return actor.exit_code or 0

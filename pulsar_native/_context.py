@@ -37,6 +37,11 @@ def set_owner(actor: Actor) -> None:
     _owner[:] = [weakref.ref(actor)]
 
 
+def forget_owner() -> None:
+    """This process is nobody's again."""
+    _owner.clear()
+
+
 def owner() -> Actor | None:
     """The actor whose process this is; None in an arbiter's process."""
     return _owner[0]() if _owner else None

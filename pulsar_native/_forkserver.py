@@ -28,8 +28,9 @@ from . import _native
 from ._spec import server_environment
 from .exceptions import ForkServerError
 
-__all__ = ["connect", "death_reason", "server_pid"]
+__all__ = ["SPARE", "connect", "death_reason", "server_pid"]
 
+SPARE = "pn-spare"  # the name of a child that was forked ahead: forkspare.h
 ACTOR = "pulsar_native._child:main"
 PRELOADED = ("asyncio", "logging", "pickle", "cloudpickle", "pulsar_native")
 EXIT_TIMEOUT = 2.0  # seconds from the end of the control socket to SIGKILL
@@ -73,7 +74,9 @@ def connect(
     *preload* names modules that the server imports beforehand; arbiters with
     the same list share a server. *child*, "module:function", runs in its
     children with (link_fd, master_pidfd, recorder_fd) and returns the exit
-    code; it is there for tests.
+    code; it is there for tests. Where that module has a function ``prepare``,
+    the server calls it before it serves, and children that are forked ahead
+    before they wait to be needed.
 
     Returns before the server is ready: spawns wait for it in the channel.
     Any thread may call; it takes some milliseconds when a server is started.
@@ -291,6 +294,7 @@ def main(
     try:
         _import_all([*PRELOADED, module], preload)
         run = getattr(importlib.import_module(module), function)
+        _prepare(module)
     except BaseException as error:
         _refuse(control, error)
     gc.collect()
@@ -299,7 +303,27 @@ def main(
     if found is None:
         os._exit(0)
     gc.enable()
-    sys.exit(run(*found))
+    sys.exit(run(*_awaited(module, *found)))
+
+
+def _prepare(module: str) -> None:
+    """Do what makes the children's beginning short, if there is such."""
+    prepare = getattr(sys.modules[module], "prepare", None)
+    if prepare is not None:
+        prepare()
+
+
+def _awaited(
+    module: str, link: int, pidfd: int, recorder: int, spare: int
+) -> tuple[int, int, int]:
+    """What the child is given; one forked ahead gets ready and waits."""
+    if spare >= 0:
+        _prepare(module)
+        given = _native.forkserver_wait(spare, pidfd)
+        if given is None:
+            os._exit(0)
+        link, recorder = given
+    return link, pidfd, recorder
 
 
 def _import_all(ours: Sequence[str], preload: Sequence[str]) -> None:

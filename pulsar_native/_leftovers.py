@@ -112,10 +112,16 @@ def _servers() -> tuple[list[int], set[int]]:
 
 
 def _actor_processes() -> set[Process]:
-    """All children of this process's fork servers."""
+    """All children of this process's fork servers but the spare ones."""
     servers, _ = _servers()
     pids = {pid for server in servers for pid in _children(server)}
-    return {p for p in map(Process.of, pids) if p is not None}
+    actors = filter(_is_no_spare, pids)
+    return {p for p in map(Process.of, actors) if p is not None}
+
+
+def _is_no_spare(pid: int) -> bool:
+    stat = _stat(pid)
+    return stat is not None and stat.name != _forkserver.SPARE
 
 
 def _child_processes() -> set[Process]:

@@ -29,6 +29,7 @@ class Processes:
         self._manager = manager
         # By what the servers have preloaded.
         self._channels: dict[tuple[str, ...], _native.ForkChannel] = {}
+        self._reserved: dict[_native.ForkChannel, int] = {}
 
     def dump(self, facts: dict[str, Any], values: dict[str, Any]) -> bytes:
         """The spec, with what a process inherits of this one."""
@@ -38,6 +39,7 @@ class Processes:
         """Have the fork server make the process; send it its spec."""
         manager = self._manager
         channel = self._open_channel(self._preload_of(child))
+        self._reserve(channel, child)
         ours, theirs = _native.link_pair()
         try:
             manager.mailbox.connect(child.number, ours)
@@ -49,6 +51,15 @@ class Processes:
         finally:
             os.close(theirs)
         manager.greet(child, spec)
+
+    def _reserve(
+        self, channel: _native.ForkChannel, child: ActorProxyMonitor
+    ) -> None:
+        """Keep as many forked ahead as the spawn that asks for most wants."""
+        wanted: int = child.cfg.reserve
+        if wanted > self._reserved.get(channel, 0):
+            channel.reserve(wanted)
+            self._reserved[channel] = wanted
 
     def _preload_of(self, child: ActorProxyMonitor) -> tuple[str, ...]:
         preload: tuple[str, ...] = child.cfg.preload
@@ -136,6 +147,7 @@ class Processes:
         self, preload: tuple[str, ...], forked: bool = False
     ) -> None:
         channel = self._channels.pop(preload)
+        self._reserved.pop(channel, None)
         loop = self._manager._loop
         if not forked and not loop.is_closed():
             loop.remove_reader(channel.fileno())

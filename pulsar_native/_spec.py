@@ -74,6 +74,11 @@ def server_environment() -> dict[bytes, bytes]:
     return _server_environ
 
 
+def forget_environment() -> None:
+    """Nobody has started a server in this process yet."""
+    _server_environ.clear()
+
+
 def _environment_changes() -> tuple[dict[bytes, bytes], list[bytes]]:
     """Variables that a child of the server must set, and must drop."""
     now, then = dict(os.environb), server_environment()

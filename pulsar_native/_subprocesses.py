@@ -35,6 +35,11 @@ class Subprocesses(Processes):
     def _preload_of(self, child: ActorProxyMonitor) -> tuple[str, ...]:
         return ()
 
+    def _reserve(
+        self, channel: _native.ForkChannel, child: ActorProxyMonitor
+    ) -> None:
+        """None: what they execute is known only when they are asked for."""
+
     def _connect(self, preload: tuple[str, ...]) -> _native.ForkChannel:
         return _forkserver.connect(preload, child=_EXECUTE)
 

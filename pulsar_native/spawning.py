@@ -54,6 +54,7 @@ class SpawnOptions(TypedDict, total=False):
     thread_workers: int
     logging: str
     preload: Sequence[str]
+    reserve: int
     message_bytes: int
     outbox_messages: int
     outbox_bytes: int

@@ -121,6 +121,27 @@ forkchannel_spawn(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(reserve_doc,
+             "reserve($self, count, /)\n--\n\n"
+             "Have the server keep *count* children forked ahead, whenever\n"
+             "nobody spawns; the greatest number of all channels counts.\n\n"
+             "Raises as spawn() does.");
+
+static PyObject *
+forkchannel_reserve(PyObject *op, PyObject *arg)
+{
+    ForkChannelObject *self = (ForkChannelObject *)op;
+    uint64_t count = PyLong_AsUnsignedLongLong(arg);
+    if (count == (uint64_t)-1 && PyErr_Occurred())
+        return NULL;
+    int err = pn_forkclient_reserve(&self->client, count);
+    if (err < 0) {
+        pn_state *state = pn_state_of(Py_TYPE(op));
+        return state == NULL ? NULL : pn_raise_status(state, err);
+    }
+    Py_RETURN_NONE;
+}
+
 /* The tuple of a report, or NULL. On NULL pidfd is still the caller's. */
 static PyObject *
 convert(const pn_fork_report *r, int pidfd)
@@ -218,6 +239,7 @@ static PyMethodDef forkchannel_methods[] = {
     {"fileno", forkchannel_fileno, METH_NOARGS, fileno_doc},
     {"spawn", (PyCFunction)(void (*)(void))forkchannel_spawn, METH_FASTCALL,
      spawn_doc},
+    {"reserve", forkchannel_reserve, METH_O, reserve_doc},
     {"receive", forkchannel_receive, METH_NOARGS, receive_doc},
     {"close", forkchannel_close, METH_NOARGS, close_doc},
     {NULL, NULL, 0, NULL},

@@ -27,9 +27,11 @@ PyDoc_STRVAR(serve_doc,
              "forkserver_serve($module, control_fd, master_pidfd, /)\n--\n\n"
              "Serve as the fork server until the master is gone.\n\n"
              "Returns None in the server, when all children are reaped, and\n"
-             "(link_fd, master_pidfd, recorder_fd) in each child; the last\n"
-             "is -1 where none was given. *control_fd* is one end of the\n"
-             "master's SOCK_SEQPACKET pair, *master_pidfd* may be -1.\n"
+             "(link_fd, master_pidfd, recorder_fd, spare_fd) in each child.\n"
+             "recorder_fd is -1 where none was given, spare_fd unless the\n"
+             "child was forked ahead: forkserver_wait gives the rest there.\n"
+             "*control_fd* is one end of the master's SOCK_SEQPACKET pair,\n"
+             "*master_pidfd* may be -1.\n"
              "For a process with one thread: it holds the GIL throughout.\n"
              "Raises OSError or MemoryError if it cannot serve.");
 
@@ -44,12 +46,31 @@ forkserver_serve(PyObject *module, PyObject *args)
     int err = pn_forkserver_serve(&server, &child);
     if (err == PN_FORKSERVER_CHILD) {
         PyOS_AfterFork_Child();
-        return Py_BuildValue("(iii)", child.link, server.master,
-                             child.recorder);
+        return Py_BuildValue("(iiii)", child.link, server.master,
+                             child.recorder, child.spare);
     }
     if (err < 0)
         return pn_raise_status(PyModule_GetState(module), err);
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(wait_doc,
+             "forkserver_wait($module, spare_fd, master_pidfd, /)\n--\n\n"
+             "In a child that was forked ahead: block until it is needed.\n\n"
+             "Returns (link_fd, recorder_fd), with standard streams in\n"
+             "place, or None: it is not needed any more. Takes *spare_fd*\n"
+             "over. For a process with one thread: it holds the GIL.");
+
+static PyObject *
+forkserver_wait(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int spare, master;
+    pn_forked child;
+    if (!PyArg_ParseTuple(args, "ii:forkserver_wait", &spare, &master))
+        return NULL;
+    if (pn_forkspare_wait(spare, master, &child) != PN_OK)
+        Py_RETURN_NONE;
+    return Py_BuildValue("(ii)", child.link, child.recorder);
 }
 
 PyDoc_STRVAR(open_doc,
@@ -90,6 +111,7 @@ pidfd_send_signal(PyObject *module, PyObject *args)
 
 static PyMethodDef functions[] = {
     {"forkserver_serve", forkserver_serve, METH_VARARGS, serve_doc},
+    {"forkserver_wait", forkserver_wait, METH_VARARGS, wait_doc},
     {"pidfd_open", pidfd_open, METH_VARARGS, open_doc},
     {"pidfd_send_signal", pidfd_send_signal, METH_VARARGS, send_signal_doc},
     {NULL, NULL, 0, NULL},

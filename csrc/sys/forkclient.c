@@ -56,7 +56,7 @@ send_request(pn_forkclient *self, const pn_fork_request *request,
 {
     int err = pn_fdpass_send(self->fd, request, sizeof *request, fds->fd,
                              fds->count);
-    if (err == PN_OK)
+    if (err == PN_OK && request->kind == PN_FORK_SPAWN)
         self->unanswered++;
     return err;
 }
@@ -99,6 +99,16 @@ enqueue(pn_forkclient *self, const pn_fork_request *request,
     return PN_OK;
 }
 
+static int
+send_or_enqueue(pn_forkclient *self, const pn_fork_request *request,
+                const pn_fdpass *fds)
+{
+    if (self->first != NULL)
+        return enqueue(self, request, fds);
+    int err = send_request(self, request, fds);
+    return must_wait(self, err) ? enqueue(self, request, fds) : err;
+}
+
 int
 pn_forkclient_spawn(pn_forkclient *self, uint64_t token, const int *fd)
 {
@@ -112,10 +122,17 @@ pn_forkclient_spawn(pn_forkclient *self, uint64_t token, const int *fd)
         request.given |= 1u << i;
         fds.fd[fds.count++] = fd[i];
     }
-    if (self->first != NULL)
-        return enqueue(self, &request, &fds);
-    int err = send_request(self, &request, &fds);
-    return must_wait(self, err) ? enqueue(self, &request, &fds) : err;
+    return send_or_enqueue(self, &request, &fds);
+}
+
+int
+pn_forkclient_reserve(pn_forkclient *self, uint64_t count)
+{
+    if (self->fd < 0)
+        return PN_ECLOSED;
+    pn_fork_request request = {.kind = PN_FORK_RESERVE, .token = count};
+    pn_fdpass fds = {.count = 0};
+    return send_or_enqueue(self, &request, &fds);
 }
 
 /* Send what waited. A request that cannot be sent at all becomes a FAILED
@@ -129,8 +146,9 @@ flush(pn_forkclient *self, pn_fork_report *report)
         if (must_wait(self, err))
             return PN_MORE;
         uint64_t token = unsent->request.token;
+        bool spawn = unsent->request.kind == PN_FORK_SPAWN;
         free_first(self);
-        if (err == PN_OK)
+        if (err == PN_OK || !spawn)
             continue;
         *report = (pn_fork_report){
             .kind = PN_FORK_FAILED, .token = token, .error = -err};

@@ -33,6 +33,11 @@ void pn_forkclient_close(pn_forkclient *self);
  * the server is gone, -EBADF for a bad descriptor. */
 int pn_forkclient_spawn(pn_forkclient *self, uint64_t token, const int *fd);
 
+/* Have the server keep that many children forked ahead for this channel, if
+ * nothing more than the greatest such number of all its channels. As _spawn.
+ */
+int pn_forkclient_reserve(pn_forkclient *self, uint64_t count);
+
 /* Take one report: PN_OK, with *pidfd the caller's if it came along, else
  * -1; PN_MORE if there is none; PN_ECLOSED when the server is gone; PN_EPROTO
  * for a message that is no report; or -errno. Sends what waited. */

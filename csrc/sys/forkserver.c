@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "sys/clock.h"
 #include "sys/fdpass.h"
+#include "sys/forkreserve.h"
 #include "sys/forktable.h"
 #include "sys/pidfd.h"
 
@@ -15,6 +16,7 @@
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +30,7 @@ enum { ON_SIGNAL, ON_CONTROL, ON_MASTER, ON_CHANNELS };
 typedef struct {
     const pn_forkserver *self;
     pn_forktable table;
+    pn_forkreserve reserve;
     struct pollfd *polled;
     size_t room; /* channels that polled has room for */
     int signals; /* signalfd of SIGCHLD */
@@ -101,6 +104,7 @@ serving_init(serving *s, const pn_forkserver *self)
     s->pid = getpid();
     s->ending = false;
     pn_forktable_init(&s->table);
+    pn_forkreserve_init(&s->reserve);
     int err = occupy_standard_streams();
     if (err < 0)
         return err;
@@ -117,6 +121,7 @@ static void
 serving_fini(serving *s)
 {
     pn_forktable_fini(&s->table);
+    pn_forkreserve_fini(&s->reserve);
     close(s->signals);
     sigprocmask(SIG_SETMASK, &s->mask, NULL);
     pn_free(s->polled);
@@ -133,7 +138,7 @@ master_gone(serving *s, int64_t now)
 
 /* Several exits may be one SIGCHLD. */
 static void
-reap(serving *s)
+reap(serving *s, int64_t now)
 {
     struct signalfd_siginfo info;
     while (read(s->signals, &info, sizeof info) > 0)
@@ -144,7 +149,10 @@ reap(serving *s)
         pid_t pid = wait4(-1, &status, WNOHANG, &usage);
         if (pid <= 0)
             return;
-        pn_forktable_exited(&s->table, pid, status, &usage);
+        if (pn_forkreserve_exited(&s->reserve, pid))
+            pn_forkreserve_wait(&s->reserve, now, PN_FORK_RETRY);
+        else
+            pn_forktable_exited(&s->table, pid, status, &usage);
     }
 }
 
@@ -171,50 +179,75 @@ on_control(serving *s, int64_t now)
     pn_fdpass_close(&fds);
 }
 
+/* In the child, from fork to a process that could have been exec'ed; what
+ * it was given is still to be put in place. */
 static void
-take_stream(int fd, int stream)
-{
-    dup2(fd, stream);
-    close(fd);
-}
-
-/* In the child: put the received descriptors in their places. */
-static pn_forked
-place_descriptors(const pn_fork_request *request, const pn_fdpass *fds)
-{
-    pn_forked out = {.link = fds->fd[0], .recorder = -1};
-    size_t next = 1;
-    for (int i = PN_FORK_STDIN; i <= PN_FORK_STDERR; i++) {
-        if (request->given & (1u << i))
-            take_stream(fds->fd[next++], i - PN_FORK_STDIN);
-    }
-    if (request->given & (1u << PN_FORK_RECORDER))
-        out.recorder = fds->fd[next];
-    return out;
-}
-
-/* In the child, from fork to a process that could have been exec'ed. */
-static pn_forked
-become_child(serving *s, const pn_fork_request *request, const pn_fdpass *fds)
+become_child(serving *s)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != s->pid)
         _exit(1); /* the server died before the line above */
 
     pn_forktable_abandon(&s->table);
+    pn_forkreserve_abandon(&s->reserve);
     close(s->signals);
     close(s->self->control);
-    pn_forked out = place_descriptors(request, fds);
 
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t none;
     sigemptyset(&none);
     sigaction(SIGINT, &ignore, NULL);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    return out;
 }
 
-/* Fork for a complete request. True in the child, with *out set. */
+/* Fork a spare with its end of the pair. As fork(2). */
+static pid_t
+fork_spare(serving *s, pn_fork_spare *spare, const int *pair, pn_forked *out)
+{
+    spare->pid = s->self->fork(s->self->context);
+    if (spare->pid != 0)
+        return spare->pid;
+    pn_forkspare_begin();
+    become_child(s);
+    close(pair[0]);
+    *out = (pn_forked){.link = -1, .recorder = -1, .spare = pair[1]};
+    return 0;
+}
+
+/* Add one spare to the reserve. True in the spare, with *out set. What fails
+ * is tried again later. */
+static bool
+add_spare(serving *s, int64_t now, pn_forked *out)
+{
+    int pair[2];
+    pn_forkreserve_wait(&s->reserve, now, PN_FORK_RETRY);
+    pn_fork_spare *spare = pn_alloc_zeroed(1, sizeof *spare);
+    if (spare == NULL)
+        return false;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        goto free_spare;
+    pid_t pid = fork_spare(s, spare, pair, out);
+    if (pid == 0)
+        return true;
+    close(pair[1]);
+    if (pid < 0)
+        goto close_pair;
+    spare->fd = pair[0];
+    int pidfd = pn_pidfd_open(pid); /* before anything can reap it */
+    spare->pidfd = pidfd < 0 ? -1 : pidfd;
+    pn_forkreserve_add(&s->reserve, spare);
+    pn_forkreserve_wait(&s->reserve, now, PN_FORK_PACE);
+    return false;
+
+close_pair:
+    close(pair[0]);
+free_spare:
+    pn_free(spare);
+    return false;
+}
+
+/* A spare or a fork for a complete request. True in the child that was
+ * forked, with *out set. */
 static bool
 spawn(serving *s, pn_fork_channel *channel, const pn_fork_request *request,
       const pn_fdpass *fds, pn_forked *out)
@@ -224,9 +257,16 @@ spawn(serving *s, pn_fork_channel *channel, const pn_fork_request *request,
         pn_forktable_failed(channel, request->token, ENOMEM);
         return false;
     }
-    pid_t pid = s->self->fork(s->self->context);
+    pid_t pid;
+    int pidfd;
+    if (pn_forkreserve_give(&s->reserve, request, fds, &pid, &pidfd)) {
+        pn_forktable_started(&s->table, child, pid, pidfd);
+        return false;
+    }
+    pid = s->self->fork(s->self->context);
     if (pid == 0) {
-        *out = become_child(s, request, fds);
+        become_child(s);
+        *out = pn_forkspare_place(request, fds);
         return true;
     }
     if (pid < 0) {
@@ -235,7 +275,7 @@ spawn(serving *s, pn_fork_channel *channel, const pn_fork_request *request,
         pn_forktable_failed(channel, request->token, error);
         return false;
     }
-    int pidfd = pn_pidfd_open(pid); /* before anything can reap it */
+    pidfd = pn_pidfd_open(pid); /* before anything can reap it */
     pn_forktable_started(&s->table, child, pid, pidfd < 0 ? -1 : pidfd);
     return false;
 }
@@ -263,6 +303,11 @@ on_request(serving *s, pn_fork_channel *channel, int64_t now, pn_forked *out)
         pn_fdpass_receive(channel->fd, &request, sizeof request, &len, &fds);
     if (err == PN_MORE)
         return false;
+    if (err == PN_OK && len == sizeof request &&
+        request.kind == PN_FORK_RESERVE && fds.count == 0) {
+        channel->spares = (size_t)request.token;
+        return false;
+    }
     if (err != PN_OK || len != sizeof request ||
         request.kind != PN_FORK_SPAWN) {
         if (err == PN_OK)
@@ -270,6 +315,7 @@ on_request(serving *s, pn_fork_channel *channel, int64_t now, pn_forked *out)
         pn_forktable_hang_up(channel, now + PN_FORK_GRACE);
         return false;
     }
+    pn_forkreserve_wait(&s->reserve, now, PN_FORK_CALM);
     int error = request_error(&request, &fds);
     if (error == 0 && spawn(s, channel, &request, &fds, out))
         return true;
@@ -318,6 +364,9 @@ static int
 timeout_ms(const serving *s)
 {
     int64_t deadline = pn_forktable_deadline(&s->table);
+    int64_t refill = pn_forkreserve_due(&s->reserve);
+    if (refill < deadline)
+        deadline = refill;
     if (deadline == PN_FORK_NEVER)
         return -1;
     int64_t left = deadline - now_ms();
@@ -333,7 +382,7 @@ handle(serving *s, pn_forked *out)
     const struct pollfd *polled = s->polled;
     short control = polled[ON_CONTROL].revents;
     if (polled[ON_SIGNAL].revents)
-        reap(s);
+        reap(s, now);
     if (polled[ON_MASTER].revents && !s->ending)
         master_gone(s, now);
     polled += ON_CHANNELS;
@@ -348,7 +397,16 @@ handle(serving *s, pn_forked *out)
         on_control(s, now);
     pn_forktable_kill_due(&s->table, now);
     pn_forktable_sweep(&s->table);
+    pn_forkreserve_want(&s->reserve, pn_forktable_spares(&s->table));
     return false;
+}
+
+/* Nobody asks for anything: fork ahead, if a spare lacks. True in it. */
+static bool
+refill(serving *s, pn_forked *out)
+{
+    int64_t now = now_ms();
+    return pn_forkreserve_due(&s->reserve) <= now && add_spare(s, now, out);
 }
 
 int
@@ -360,13 +418,14 @@ pn_forkserver_serve(const pn_forkserver *self, pn_forked *out)
         return err;
     while (!s.ending || s.table.child_count > 0) {
         nfds_t count = fill(&s);
-        if (poll(s.polled, count, timeout_ms(&s)) < 0) {
+        int ready = poll(s.polled, count, timeout_ms(&s));
+        if (ready < 0) {
             if (errno == EINTR)
                 continue;
             err = -errno;
             break;
         }
-        if (handle(&s, out))
+        if (handle(&s, out) || (ready == 0 && refill(&s, out)))
             return PN_FORKSERVER_CHILD;
     }
     serving_fini(&s);

@@ -10,6 +10,8 @@
 #ifndef PN_SYS_FORKSERVER_H
 #define PN_SYS_FORKSERVER_H
 
+#include "sys/forkspare.h"
+
 #include <sys/types.h>
 
 #define PN_FORK_GRACE 800     /* milliseconds */
@@ -24,19 +26,15 @@ typedef struct {
     void *context;
 } pn_forkserver;
 
-/* What a child was given. */
-typedef struct {
-    int link;
-    int recorder; /* its page, or -1 */
-} pn_forked;
-
 /* Serve until the master is gone and all children are reaped: PN_OK, or
  * -errno where the loop cannot even start or poll.
  *
  * In a child it returns PN_FORKSERVER_CHILD with *out set: there
  * none of the server's descriptors is open, standard streams are in
  * place, no signal is blocked, SIGINT is ignored, other dispositions are
- * those of the server's start, and the server's death kills. */
+ * those of the server's start, and the server's death kills. Where out->spare
+ * is a socket the child was forked ahead: all that holds but its descriptors,
+ * which pn_forkspare_wait gets. */
 int pn_forkserver_serve(const pn_forkserver *self, pn_forked *out);
 
 #endif

@@ -217,6 +217,18 @@ pn_forktable_exited(pn_forktable *table, pid_t pid, int status,
     push(child->channel, pending);
 }
 
+size_t
+pn_forktable_spares(const pn_forktable *table)
+{
+    size_t most = 0;
+    const pn_fork_channel *channel = table->channels;
+    for (; channel != NULL; channel = channel->next) {
+        if (channel->fd >= 0 && channel->spares > most)
+            most = channel->spares;
+    }
+    return most;
+}
+
 int64_t
 pn_forktable_deadline(const pn_forktable *table)
 {

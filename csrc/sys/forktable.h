@@ -35,6 +35,7 @@ typedef struct pn_fork_channel {
     int fd;
     int64_t deadline; /* when its children are killed */
     size_t children;
+    size_t spares; /* that its arbiter wants in reserve */
     pn_fork_pending *first, *last;
     pn_fork_pending answer; /* to the request that was just read */
 } pn_fork_channel;
@@ -90,6 +91,9 @@ void pn_forktable_failed(pn_fork_channel *channel, uint64_t token, int error);
  * of the children and its arbiter lives. */
 void pn_forktable_exited(pn_forktable *table, pid_t pid, int status,
                          const struct rusage *usage);
+
+/* How many spares the open channels want: the most that one does. */
+size_t pn_forktable_spares(const pn_forktable *table);
 
 /* Send what waits until the socket is full. */
 void pn_forktable_flush(pn_fork_channel *channel);

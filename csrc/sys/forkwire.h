@@ -8,7 +8,12 @@
  * Channel, one an arbiter: pn_fork_request with its descriptors one way,
  * pn_fork_report the other. Its end of file says that the arbiter is gone.
  * Each SPAWN is answered by exactly one STARTED or FAILED, in order; each
- * STARTED is followed, some day, by exactly one EXITED. */
+ * STARTED is followed, some day, by exactly one EXITED. A RESERVE says how
+ * many children are to be forked ahead; it is not answered, and the greatest
+ * of all channels counts.
+ *
+ * Socket of a spare, a child forked ahead: the SPAWN that it is to serve,
+ * with its descriptors, as the server got it. */
 #ifndef PN_SYS_FORKWIRE_H
 #define PN_SYS_FORKWIRE_H
 
@@ -31,12 +36,14 @@ enum {
     PN_FORK_STARTED,
     PN_FORK_FAILED,
     PN_FORK_EXITED,
+    PN_FORK_RESERVE,
 };
 
 typedef struct {
-    uint32_t kind;  /* PN_FORK_SPAWN */
+    uint32_t kind;  /* PN_FORK_SPAWN, PN_FORK_RESERVE */
     uint32_t given; /* bit i: descriptor i is attached, in this order */
-    uint64_t token; /* the client's name for the child, returned in reports */
+    uint64_t token; /* the client's name for the child, returned in reports;
+                     * of a RESERVE: how many spares */
 } pn_fork_request;
 
 typedef struct {

@@ -41,6 +41,12 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
+def _spares(name: str, value: Any) -> int:
+    if _count(name, value) > 1000:
+        raise ValueError(f"{name} must be at most 1000, not {value!r}")
+    return int(value)
+
+
 def _some_seconds(name: str, value: Any) -> float | None:
     if value is not None and _seconds(name, value) == 0:
         raise ValueError(f"{name} must be more than 0 seconds, or None")
@@ -98,6 +104,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "thread_workers": (5, _positive),
     "logging": ("arbiter", _logging),
     "preload": ((), _modules),
+    "reserve": (1, _spares),
     "message_bytes": (2**30, _positive),
     "outbox_messages": (100_000, _positive),
     "outbox_bytes": (2**26, _positive),
@@ -125,6 +132,8 @@ class Config:
     thread_workers     5        threads of an actor's executor
     logging            arbiter  where records of actors go, or ``local``
     preload            ()       modules that the fork server imports first
+    reserve            1        processes that the fork server keeps forked
+                                ahead, so that a spawn only hands one over
     message_bytes      2**30    largest message that is sent or taken
     outbox_messages    100000   messages that may wait for one target, and
     outbox_bytes       2**26    their bytes; beyond, asks fail

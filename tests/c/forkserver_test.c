@@ -1,228 +1,4 @@
-#include "sys/forkserver.h"
-
-#include "base/status.h"
-#include "check.h"
-#include "sys/fdpass.h"
-#include "sys/forkclient.h"
-#include "sys/pidfd.h"
-
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-enum { WAIT = 20000 }; /* milliseconds until a test gives up */
-
-/* The server under test, a fork of this program. */
-static pid_t server;
-static int control = -1;
-static pn_forkclient client;
-
-static void
-make_pair(int *pair)
-{
-    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
-}
-
-static int
-count_descriptors(void)
-{
-    int count = -3; /* ".", ".." and the directory's own */
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
-/* What a child found, for its test to judge. */
-typedef struct {
-    int descriptors;
-    int death_signal;
-    bool sigint_ignored;
-    bool unblocked;
-    bool stdin_is_null;
-} findings;
-
-static findings
-look_around(void)
-{
-    findings found = {.descriptors = count_descriptors()};
-    struct sigaction interrupt;
-    sigset_t mask;
-    char byte;
-    prctl(PR_GET_PDEATHSIG, &found.death_signal);
-    sigaction(SIGINT, NULL, &interrupt);
-    found.sigint_ignored = interrupt.sa_handler == SIG_IGN;
-    sigprocmask(SIG_SETMASK, NULL, &mask);
-    found.unblocked =
-        !sigismember(&mask, SIGTERM) && !sigismember(&mask, SIGCHLD);
-    found.stdin_is_null = read(STDIN_FILENO, &byte, 1) == 0;
-    return found;
-}
-
-/* A child does what its link says; the end of file ends it. */
-static int
-child_main(int link, int recorder)
-{
-    char order;
-    while (read(link, &order, 1) == 1) {
-        findings found;
-        switch (order) {
-        case 'e':
-            return 42;
-        case 'a':
-            signal(SIGABRT, SIG_DFL);
-            abort();
-        case 'o':
-            return write(STDOUT_FILENO, "out", 3) == 3 &&
-                           write(recorder, "rec", 3) == 3
-                       ? 0
-                       : 1;
-        default:
-            found = look_around();
-            if (write(link, &found, sizeof found) != sizeof found)
-                return 1;
-        }
-    }
-    return 0;
-}
-
-static pid_t
-plain_fork(void *context)
-{
-    int *refusals = context;
-    if (refusals != NULL && (*refusals)-- > 0) {
-        errno = EAGAIN;
-        return -1;
-    }
-    return fork();
-}
-
-static void
-run_server(int fd, int master, int *refusals)
-{
-    pn_forkserver self = {fd, master, plain_fork, refusals};
-    pn_forked child;
-    int err = pn_forkserver_serve(&self, &child);
-    if (err == PN_FORKSERVER_CHILD)
-        _exit(child_main(child.link, child.recorder));
-    _exit(err == PN_OK ? 0 : 1);
-}
-
-static void
-start_server(int master, int *refusals)
-{
-    int pair[2];
-    make_pair(pair);
-    fflush(stdout);
-    server = fork();
-    CHECK(server >= 0);
-    if (server == 0) {
-        close(pair[0]);
-        run_server(pair[1], master, refusals);
-    }
-    close(pair[1]);
-    control = pair[0];
-}
-
-static void
-open_channel(pn_forkclient *channel)
-{
-    int pair[2];
-    make_pair(pair);
-    CHECK_INT(pn_fdpass_send(control, "C", 1, &pair[1], 1), PN_OK);
-    close(pair[1]);
-    pn_forkclient_init(channel, pair[0]);
-}
-
-static void
-setup(void)
-{
-    start_server(-1, NULL);
-    open_channel(&client);
-}
-
-/* The server ends well once its master is gone. */
-static void
-teardown(void)
-{
-    int status;
-    pn_forkclient_close(&client);
-    close(control);
-    CHECK_INT(waitpid(server, &status, 0), server);
-    CHECK_INT(status, 0);
-}
-
-static bool
-readable(int fd, int timeout)
-{
-    struct pollfd polled = {.fd = fd, .events = POLLIN};
-    return poll(&polled, 1, timeout) == 1;
-}
-
-static pn_fork_report
-next_report(pn_forkclient *channel, int *pidfd)
-{
-    pn_fork_report report;
-    CHECK(readable(channel->fd, WAIT));
-    CHECK_INT(pn_forkclient_receive(channel, &report, pidfd), PN_OK);
-    return report;
-}
-
-typedef struct {
-    pid_t pid;
-    int pidfd;
-    int link;
-} started;
-
-static started
-spawn(pn_forkclient *channel, uint64_t token, int out)
-{
-    int link[2];
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) == 0);
-    int fd[PN_FORK_FDS] = {link[1], -1, out, -1, out};
-    CHECK_INT(pn_forkclient_spawn(channel, token, fd), PN_OK);
-    close(link[1]);
-    started child = {.link = link[0]};
-    pn_fork_report report = next_report(channel, &child.pidfd);
-    CHECK_INT(report.kind, PN_FORK_STARTED);
-    CHECK(report.token == token);
-    CHECK(child.pidfd >= 0);
-    child.pid = report.pid;
-    return child;
-}
-
-static void
-order(const started *child, char what)
-{
-    CHECK_INT(write(child->link, &what, 1), 1);
-}
-
-static void
-forget(started *child)
-{
-    close(child->link);
-    close(child->pidfd);
-}
-
-static void
-expect_end(uint64_t token, const started *child, int code, int signal)
-{
-    int pidfd;
-    pn_fork_report report = next_report(&client, &pidfd);
-    CHECK_INT(report.kind, PN_FORK_EXITED);
-    CHECK(report.token == token && report.pid == child->pid);
-    CHECK_INT(report.code, code);
-    CHECK_INT(report.signal, signal);
-    CHECK(report.max_rss > 4096);
-}
+#include "forkserver_world.h"
 
 static void
 test_ends_are_reported_with_code_and_signal(void)
@@ -261,7 +37,7 @@ test_child_is_a_process_of_its_own(void)
 }
 
 static void
-test_given_descriptors_are_in_place(void)
+test_given_streams_are_in_place(void)
 {
     setup();
     int out[2];
@@ -270,12 +46,34 @@ test_given_descriptors_are_in_place(void)
     started child = spawn(&client, 1, out[1]);
     close(out[1]);
     order(&child, 'o');
+    CHECK_INT(read(out[0], text, sizeof text), 3);
+    CHECK(memcmp(text, "out", 3) == 0);
     expect_end(1, &child, 0, 0);
-    CHECK_INT(read(out[0], text, sizeof text), 6);
-    CHECK(memcmp(text, "outrec", 6) == 0);
     CHECK_INT(read(out[0], text, sizeof text), 0);
     close(out[0]);
     forget(&child);
+    teardown();
+}
+
+static void
+test_given_recorder_is_the_childs(void)
+{
+    setup();
+    int pair[2];
+    char text[8];
+    CHECK(pipe2(pair, O_CLOEXEC) == 0);
+    started child = spawn_recorded(&client, 1, -1, pair[1]);
+    close(pair[1]);
+    order(&child, 'r');
+    CHECK_INT(read(pair[0], text, sizeof text), 3);
+    CHECK(memcmp(text, "rec", 3) == 0);
+    expect_end(1, &child, 0, 0);
+    started other = spawn(&client, 2, -1);
+    order(&other, 'r');
+    expect_end(2, &other, 1, 0);
+    close(pair[0]);
+    forget(&child);
+    forget(&other);
     teardown();
 }
 
@@ -473,7 +271,8 @@ main(void)
 {
     RUN(test_ends_are_reported_with_code_and_signal);
     RUN(test_child_is_a_process_of_its_own);
-    RUN(test_given_descriptors_are_in_place);
+    RUN(test_given_streams_are_in_place);
+    RUN(test_given_recorder_is_the_childs);
     RUN(test_refused_requests_are_answered);
     RUN(test_malformed_request_ends_its_channel_only);
     RUN(test_children_of_a_gone_arbiter_are_killed);
