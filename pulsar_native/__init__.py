@@ -62,6 +62,7 @@ from .exceptions import (
     RemoteError,
     RemoteTraceback,
 )
+from .executor import Executor
 from .kinds import get_kind, register_kind
 from .messages import call, send, send_threadsafe, tell
 from .proxy import ActorProxy, get_proxy
@@ -91,6 +92,7 @@ __all__ = [
     "DeadLetterWatch",
     "DeadlockError",
     "Down",
+    "Executor",
     "ForkServerError",
     "ForkedError",
     "HaltServer",

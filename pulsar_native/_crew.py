@@ -1,0 +1,393 @@
+"""The workers of an executor, and which task goes to which: one thread's.
+
+    submitted ──► queue ──► a worker's tasks ──► done
+                    ▲              │
+                    └── not begun ─┘  when the worker dies
+
+A worker has one task at a time, unless its tasks turn out to be short: then
+as many as it does in _AHEAD seconds, so that it need not wait for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import BrokenExecutor, Future, InvalidStateError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._hand import Hand, Page, Raised
+from .exceptions import ActorDown
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .proxy import ActorProxy
+
+__all__ = ["Crew", "Plan", "Work"]
+
+_AHEAD = 0.002  # seconds of work that may wait at a worker
+_DEEPEST = 64  # tasks at a worker, at most
+_PAUSE = 1.0  # seconds between a failed spawn and the next, at most
+_TRIES = 3  # workers that may die before they begin one task
+
+logger = logging.getLogger("pulsar_native.executor")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the workers of an executor are to be."""
+
+    size: int
+    kind: str
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    max_tasks: int | None
+
+
+class Work:
+    """One task: what to call, and the future of its result."""
+
+    __slots__ = ("_begun", "call", "deaths", "future", "since")
+
+    def __init__(
+        self,
+        future: Future[Any] | asyncio.Future[Any],
+        call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
+    ) -> None:
+        self.future = future
+        self.call = call
+        self.since = 0.0
+        self.deaths = 0  # of workers that had it and had not begun it
+        self._begun = False
+
+    def begin(self) -> bool:
+        """It goes to a worker; False if nobody wants it any more."""
+        future = self.future
+        if isinstance(future, Future) and not self._begun:
+            self._begun = True
+            return future.set_running_or_notify_cancel()
+        return not future.done()
+
+    def finish(self, result: Any) -> None:
+        """Its result has come."""
+        if type(result) is Raised:
+            self.fail(result.error())
+        elif not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """There will be no result."""
+        with contextlib.suppress(InvalidStateError, asyncio.InvalidStateError):
+            self.future.set_exception(error)
+
+    def cancel(self) -> None:
+        """It is not to begin, if it has not."""
+        future = self.future
+        if future.cancel() and isinstance(future, Future):
+            future.set_running_or_notify_cancel()
+
+
+class Worker:
+    """One of them: its actor, and its tasks in the order of their sending."""
+
+    __slots__ = (
+        "depth",
+        "last",
+        "left",
+        "pace",
+        "proxy",
+        "sent",
+        "slot",
+        "works",
+    )
+
+    def __init__(self, proxy: ActorProxy, slot: int, left: int | None) -> None:
+        self.proxy = proxy
+        self.slot = slot
+        self.works: dict[Work, int] = {}  # and which of its tasks each is
+        self.sent = 0
+        self.left = left  # tasks that it may still take; None: any number
+        self.depth = 1  # tasks that it may have at once
+        self.pace = 0.0  # seconds a task, lately
+        self.last = 0.0  # when a result came last
+
+    def takes_more(self) -> bool:
+        """Whether it may have another task."""
+        return len(self.works) < self.depth and self.left != 0
+
+    def learn(self, now: float, since: float) -> None:
+        """A task sent at *since* is done: so long may the next ones take."""
+        seconds = now - max(since, self.last)
+        self.last = now
+        self.pace = (self.pace + seconds) / 2 if self.pace else seconds
+        ahead = int(_AHEAD / self.pace) if self.pace > 0 else _DEEPEST
+        self.depth = min(max(ahead, 1), _DEEPEST)
+
+
+class Crew:
+    """The workers, and the tasks that wait for them. All is called on the
+    thread of the loop of *actor*, which spawns them and sends the tasks."""
+
+    def __init__(self, plan: Plan, actor: Actor) -> None:
+        self._plan = plan
+        self._actor = actor
+        self._loop = actor._loop
+        # Of its own: no deadline of whoever submits.
+        self._context = actor._context.copy()
+        self._page = Page(plan.size)
+        self._queue: deque[Work] = deque()
+        self._workers: dict[str, Worker] = {}  # by aid
+        self._idle: list[Worker] = []  # the one that worked last is last
+        self._spawns: set[asyncio.Task[None]] = set()
+        self._watches: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None  # no spawns meanwhile
+        self._pumping = False
+        self._closing = False
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    def put(self, work: Work) -> None:
+        """Take a task."""
+        self._queue.append(work)
+        self.pump()
+
+    def pump(self) -> None:
+        """Give out what can be given out."""
+        if self._pumping:
+            return  # the one below goes on
+        self._pumping = True
+        try:
+            while self._queue and (worker := self._choose()) is not None:
+                work = self._queue.popleft()
+                if work.begin():
+                    self._give(worker, work)
+                self._rest(worker)
+        finally:
+            self._pumping = False
+        if self._closing:
+            self._close_idle()
+
+    def _choose(self) -> Worker | None:
+        """The idle worker that worked last, else the one with the fewest
+        tasks that takes more; None if there is none."""
+        if self._idle:
+            return self._idle.pop()
+        if (
+            len(self._workers) + len(self._spawns) < self._plan.size
+            and self._pause is None
+        ):
+            self._start()
+        ready = [w for w in self._workers.values() if w.takes_more()]
+        return min(ready, key=_load, default=None)
+
+    def _rest(self, worker: Worker) -> None:
+        """If it has no task it is idle, or of no more use."""
+        if worker.works or worker.proxy.aid not in self._workers:
+            return
+        if worker.left == 0:
+            self._dismiss(worker)
+        elif worker not in self._idle:
+            self._idle.append(worker)
+
+    def _give(self, worker: Worker, work: Work) -> None:
+        try:
+            asked = self._context.run(
+                self._actor.mailbox.send,
+                worker.proxy,
+                Hand.work,
+                work.call,
+                {},
+            )
+        except Exception as error:
+            work.fail(error)
+            return
+        work.since = self._loop.time()
+        worker.works[work] = worker.sent
+        worker.sent += 1
+        if worker.left is not None:
+            worker.left -= 1
+        asked.add_done_callback(functools.partial(self._done, worker, work))
+
+    def _done(
+        self, worker: Worker, work: Work, asked: asyncio.Future[Any]
+    ) -> None:
+        gone = asked.cancelled()
+        error = self._cancelled() if gone else asked.exception()
+        if work not in worker.works:
+            return  # its worker has died, and it went elsewhere
+        if isinstance(error, ActorDown) and error.aid == worker.proxy.aid:
+            self._lose(worker, error)
+        else:
+            del worker.works[work]
+            worker.learn(self._loop.time(), work.since)
+            self._rest(worker)
+            if error is None:
+                work.finish(asked.result())
+            else:
+                work.fail(error)
+        self.pump()
+
+    def _cancelled(self) -> BaseException:
+        """Why an ask was cancelled: by its command, or with its loop."""
+        if self._actor.after_run():
+            return self.ended()
+        return asyncio.CancelledError()
+
+    def ended(self) -> ActorDown:
+        """What tasks fail with once the actor stops."""
+        return ActorDown(self._actor.aid, "it asked and stopped")
+
+    def _lose(self, worker: Worker, error: ActorDown) -> None:
+        """A worker has died: what it had begun fails, the rest goes on."""
+        begun = self._page.begun(worker.slot)
+        works, worker.works = worker.works, {}
+        self._forget(worker)
+        again = []
+        for work, index in works.items():
+            work.deaths += 1
+            if begun is None or index < begun or work.deaths >= _TRIES:
+                work.fail(error)
+            else:
+                again.append(work)
+        self._queue.extendleft(reversed(again))
+
+    def _forget(self, worker: Worker) -> None:
+        if self._workers.pop(worker.proxy.aid, None) is not None:
+            self._page.give_back(worker.slot)
+            if worker in self._idle:
+                self._idle.remove(worker)
+
+    # --- workers come and go ---
+
+    def _start(self) -> None:
+        task = self._loop.create_task(
+            self._spawn(), context=self._context.copy()
+        )
+        self._spawns.add(task)
+        task.add_done_callback(self._started)
+
+    async def _spawn(self) -> None:
+        plan = self._plan
+        slot = self._page.take()
+        try:
+            proxy = await self._actor.spawn(
+                Hand,
+                self._page.path if plan.kind in _PROCESSES else None,
+                slot,
+                plan.initializer,
+                plan.initargs,
+                kind=plan.kind,
+            )
+        except BaseException:
+            self._page.give_back(slot)
+            raise
+        worker = Worker(proxy, slot, plan.max_tasks)
+        self._workers[proxy.aid] = worker
+        self._idle.append(worker)
+        join = getattr(proxy, "join", None)
+        if join is not None:  # of an actor that is managed here
+            task = self._loop.create_task(self._watch(worker, join()))
+            self._watches.add(task)
+            task.add_done_callback(self._watches.discard)
+
+    async def _watch(self, worker: Worker, end: Awaitable[None]) -> None:
+        """An idle one that has died is no longer chosen."""
+        await end
+        self._forget_idle(worker)
+
+    def _forget_idle(self, worker: Worker) -> None:
+        if not worker.works:
+            self._forget(worker)
+            self.pump()
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        self._spawns.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            self._resume()
+        else:
+            logger.warning("a worker could not be started: %s", error)
+            if self._pause is None:
+                self._pause = self._loop.call_later(_PAUSE, self._resume)
+            if not self._workers and not self._spawns:
+                self._fail_all(error)
+                self._resume()
+        self.pump()
+
+    def _resume(self) -> None:
+        """Workers may be spawned again."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+            self.pump()
+
+    def _fail_all(self, cause: BaseException) -> None:
+        """No worker can be made: a later task may try again."""
+        while self._queue:
+            error = BrokenExecutor(
+                "no worker of the executor could be started"
+            )
+            error.__cause__ = cause
+            self._queue.popleft().fail(error)
+
+    def _dismiss(self, worker: Worker) -> None:
+        self._forget(worker)
+        with contextlib.suppress(Exception):
+            told = self._actor.mailbox.tell(worker.proxy, "stop", (), {})
+            told.add_done_callback(_seen)
+
+    # --- the end ---
+
+    def close(self, cancel: bool) -> None:
+        """Take nothing more; stop when all is done. *cancel* what waits."""
+        self._closing = True
+        while cancel and self._queue:
+            self._queue.popleft().cancel()
+        self.pump()
+
+    def _close_idle(self) -> None:
+        if self._queue:
+            return
+        for task in self._spawns:
+            task.cancel()
+        for worker in list(self._idle):
+            self._dismiss(worker)
+        if not self._workers and not self._spawns and not self.closed.done():
+            self._finish()
+
+    def abandon(self) -> None:
+        """The actor ends: nothing more will be done."""
+        self._closing = True
+        error = self.ended()
+        while self._queue:
+            self._queue.popleft().fail(error)
+        for worker in list(self._workers.values()):
+            works, worker.works = worker.works, {}
+            self._forget(worker)
+            for work in works:
+                work.fail(error)
+        if not self.closed.done():
+            self._finish()
+
+    def _finish(self) -> None:
+        for task in self._watches | self._spawns:
+            task.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+        self._page.close()
+        self.closed.set_result(None)
+
+
+_PROCESSES = frozenset({"process", "subprocess"})
+
+
+def _load(worker: Worker) -> int:
+    return len(worker.works)
+
+
+def _seen(told: asyncio.Future[None]) -> None:
+    if not told.cancelled():
+        told.exception()
