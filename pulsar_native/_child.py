@@ -162,10 +162,9 @@ def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
         errors="backslashreplace",
         line_buffering=True,
     )
-    _stacks.install()
     actor = _template
     actor._arbiter_pidfd = arbiter_pidfd
-    _recording.adopt(recorder_fd)
+    _stacks.install(_recording.adopt(recorder_fd))
     try:
         return live(actor, link_fd)
     finally:

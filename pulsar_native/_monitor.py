@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ._down import Down, first_line
+from ._recording import last_records
+from ._stacks import crash_of
 from .kinds import Exit
 from .proxy import ActorProxy, T_co, number_of
 from .utils.config import Config
@@ -135,6 +137,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
             end.signal,
             core=end.core,
             stderr="" if self.carrier is None else self.carrier.output(),
-            traceback=traceback,
+            traceback=traceback or crash_of(self),
+            flight=last_records(self),
             uptime=time.monotonic() - self._spawned,
         )

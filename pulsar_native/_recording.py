@@ -17,10 +17,20 @@ from ._native import Recorder
 from .consts import ACTOR_STATES
 
 if TYPE_CHECKING:
+    from ._monitor import ActorProxyMonitor
     from .node import NodeActor
 
-__all__ = ["Record", "adopt", "make", "own", "read", "record"]
+__all__ = [
+    "Record",
+    "adopt",
+    "last_records",
+    "make",
+    "own",
+    "read",
+    "record",
+]
 
+_LAST = 32  # records of an end's report
 _STATE = 4
 _WHAT = {1: "sent", 2: "received", 3: "passed on", _STATE: "state"}
 # As csrc/mailbox/envelope.h numbers them.
@@ -105,19 +115,21 @@ def own() -> Recorder | None:
     return found
 
 
-def adopt(fd: int) -> None:
-    """Write into the one that the arbiter gave as *fd*, or none at all."""
+def adopt(fd: int) -> int:
+    """Write into the one that the arbiter gave as *fd*, or none at all: -1
+    then, else *fd*."""
     global _own
     if fd < 0:
-        return
+        return -1
     try:
         found = Recorder(fd)
     except Exception:  # of another version, say: no reason not to live
         os.close(fd)
-        return
+        return -1
     found.own()
     _given[:] = [found]
     _own = weakref.ref(found)
+    return fd
 
 
 def record(actor: NodeActor, manager: int, turns: bool = False) -> None:
@@ -136,8 +148,18 @@ def read(recorder: Recorder, node: int = 0, count: int = 0) -> list[Record]:
     """The last *count* records (0: all), oldest first; with *node*, those
     that concern it or its actors."""
     made, made_wall = recorder.base
-    lines = recorder.records(node)[-count:]
+    lines = recorder.records(node, count)
     return [_record(made_wall - made, *line[1:]) for line in lines]
+
+
+def last_records(child: ActorProxyMonitor) -> tuple[Record, ...]:
+    """The last that is known of an actor, whatever became of it."""
+    carrier = child.carrier
+    if carrier is not None and carrier.near:
+        found, node = _own and _own(), child.number
+    else:
+        found, node = getattr(carrier, "recorder", None), 0
+    return tuple(read(found, node, _LAST)) if found else ()
 
 
 def _record(

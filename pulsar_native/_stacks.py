@@ -2,9 +2,9 @@
 
 A process writes its stacks when it gets ``SIGNAL``: ``faulthandler`` does,
 in the signal's own handler, so that neither a loop that is busy nor the GIL
-is waited for. They go to a memfd that the arbiter reads; a crash (SIGSEGV,
-SIGABRT) writes there too. What gives no stacks, because it is stopped or
-sleeps in the kernel, is described by /proc.
+is waited for. They go to its flight recorder, which the arbiter reads; a
+crash (SIGSEGV, SIGABRT) writes there too. What gives no stacks, because it is
+stopped or sleeps in the kernel, is described by /proc.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from ._monitor import ActorProxyMonitor
+    from ._native import Recorder
 
 __all__ = [
     "LIMIT",
     "SIGNAL",
     "capture",
+    "crash_of",
     "install",
     "of_threads",
 ]
@@ -36,7 +38,6 @@ __all__ = [
 SIGNAL = signal.SIGRTMIN + 11
 LIMIT = 16384  # bytes of text, at most; of longer ones the last
 
-_NAME = "pn_stacks"
 _WAIT = 0.2  # seconds that stacks may take to come
 _REST = 0.01  # seconds without another byte after which they are whole
 _THREADS = 16  # that /proc is asked about
@@ -45,31 +46,20 @@ _THREADS = 16  # that /proc is asked about
 # --- in the process ---
 
 
-def install(fd: int = -1) -> None:
-    """Have this process write its stacks to the file *fd*, behind what it
-    holds; without one to a new memfd. Whoever reads may truncate it. Where
-    there is none, or no signal to be had, nothing happens.
+def install(fd: int) -> None:
+    """Have this process write its stacks behind what stands in the file
+    *fd*, its flight recorder. Without one (-1), or a signal to be had,
+    nothing happens.
 
     A program that has enabled ``faulthandler`` itself keeps its own report
     of a crash.
     """
     with contextlib.suppress(OSError, RuntimeError, ValueError):
-        own = _appending(fd)
+        path = f"/proc/self/fd/{fd}"
+        own = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         faulthandler.register(SIGNAL, own, all_threads=True, chain=False)
         if not faulthandler.is_enabled():
             faulthandler.enable(own, all_threads=True)
-
-
-def _appending(fd: int) -> int:
-    """A description of its own for that file, which always appends: so the
-    reader's truncating is all that it takes to begin anew."""
-    made = os.memfd_create(_NAME) if fd < 0 else -1
-    path = f"/proc/self/fd/{max(fd, made)}"
-    try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    finally:
-        if made >= 0:
-            os.close(made)
 
 
 # --- in its arbiter ---
@@ -104,15 +94,45 @@ async def _of_process(child: ActorProxyMonitor) -> str:
     pid = child.pid
     if pid is None:
         return "no stacks: its process has not been reported yet"
-    if _is_ready(pid):
-        with _stacks_file(pid) as file:
-            if file >= 0:
-                os.ftruncate(file, 0)
-                child.stop(SIGNAL)
-                text = await _read_whole(file)
-                if text:
-                    return text
+    recorder: Recorder | None = getattr(child.carrier, "recorder", None)
+    if recorder is not None and _is_ready(pid):
+        text = await _ask_for(child, recorder)
+        if text:
+            return text
     return _describe(pid)
+
+
+async def _ask_for(child: ActorProxyMonitor, recorder: Recorder) -> str:
+    """Signal a process; what it writes from now on, or "" if it does not."""
+    before = recorder.stacks_size()
+    child.stop(SIGNAL)
+    start = changed = time.monotonic()
+    size = before
+    while True:
+        now = time.monotonic()
+        found = recorder.stacks_size()
+        if found != size:
+            size, changed = found, now
+        if size > before and now - changed >= _REST:
+            break
+        if now - start >= _WAIT:
+            break
+        await asyncio.sleep(_REST / 4)
+    data = recorder.stacks(max(before, size - LIMIT))
+    if data:
+        recorder.drop_stacks()
+    return data.decode(errors="replace")
+
+
+def crash_of(child: ActorProxyMonitor) -> str:
+    """What a process wrote as a fatal signal ended it; else ""."""
+    recorder: Recorder | None = getattr(child.carrier, "recorder", None)
+    if recorder is None:
+        return ""
+    data = recorder.stacks(max(0, recorder.stacks_size() - LIMIT))
+    text = data.decode(errors="replace")
+    start = text.rfind("Fatal Python error")
+    return "" if start < 0 else text[start:]
 
 
 def of_threads(threads: Iterable[threading.Thread]) -> str:
@@ -137,43 +157,6 @@ def _is_ready(pid: int) -> bool:
     status = _status(Path(f"/proc/{pid}"))
     caught = int(status.get("SigCgt", "0"), 16) >> (SIGNAL - 1) & 1
     return bool(caught) and status.get("State", "?")[0] not in "TtZX"
-
-
-class _stacks_file(contextlib.AbstractContextManager[int]):
-    """The memfd of a process, opened here; -1 if it has none."""
-
-    def __init__(self, pid: int) -> None:
-        self._fd = -1
-        directory = f"/proc/{pid}/fd"
-        for name in os.listdir(directory):
-            path = f"{directory}/{name}"
-            with contextlib.suppress(FileNotFoundError):
-                if os.readlink(path).startswith(f"/memfd:{_NAME} "):
-                    self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                    return
-
-    def __enter__(self) -> int:
-        return self._fd
-
-    def __exit__(self, *exc: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-
-
-async def _read_whole(file: int) -> str:
-    """What is written from now on, once it rests; "" if nothing comes."""
-    start = changed = time.monotonic()
-    size = 0
-    while True:
-        now = time.monotonic()
-        found = os.fstat(file).st_size
-        if found != size:
-            size, changed = found, now
-        if (size and now - changed >= _REST) or now - start >= _WAIT:
-            break
-        await asyncio.sleep(_REST / 4)
-    data = os.pread(file, LIMIT, max(size - LIMIT, 0))
-    return data.decode(errors="replace")
 
 
 # --- what /proc tells ---

@@ -227,33 +227,35 @@ convert(const pn_recorder_record *record)
 }
 
 PyDoc_STRVAR(records_doc,
-             "records($self, node=0, /)\n--\n\n"
-             "The records that are there, oldest first; with a node, those\n"
-             "that concern it: (index, monotonic ns, what, kind, source,\n"
-             "target, id, size, name).");
+             "records($self, node=0, count=0, /)\n--\n\n"
+             "The last count records (0: all) that are there, oldest first;\n"
+             "with a node, of those that concern it: (index, monotonic ns,\n"
+             "what, kind, source, target, id, size, name).");
 
 static PyObject *
 recorder_records(PyObject *op, PyObject *args)
 {
     const pn_recorder *self = &((RecorderObject *)op)->recorder;
     unsigned long long node = 0;
-    if (!PyArg_ParseTuple(args, "|K:records", &node))
+    Py_ssize_t count = 0;
+    if (!PyArg_ParseTuple(args, "|Kn:records", &node, &count))
         return NULL;
     PyObject *list = PyList_New(0);
     pn_recorder_record record;
-    uint64_t index = pn_recorder_oldest(self);
-    uint64_t end = index + PN_RECORDER_RECORDS; /* not for ever */
-    for (; list != NULL && index < end; index++) {
-        int err = pn_recorder_read(self, index, &record);
-        if (err == PN_MORE)
-            break;
-        if (err != PN_OK || !concerns(&record, node))
+    uint64_t oldest = pn_recorder_oldest(self);
+    uint64_t index = pn_recorder_written(self);
+    while (list != NULL && index-- > oldest &&
+           (count <= 0 || PyList_GET_SIZE(list) < count)) {
+        if (pn_recorder_read(self, index, &record) != PN_OK ||
+            !concerns(&record, node))
             continue;
         PyObject *item = convert(&record);
         if (item == NULL || PyList_Append(list, item) < 0)
             Py_CLEAR(list);
         Py_XDECREF(item);
     }
+    if (list != NULL && PyList_Reverse(list) < 0)
+        Py_CLEAR(list);
     return list;
 }
 

@@ -203,10 +203,15 @@ pn_recorder_is_busy(const pn_recorder_loop *loop, pn_recorder_busy *out)
 }
 
 uint64_t
+pn_recorder_written(const pn_recorder *self)
+{
+    return atomic_load_explicit(&self->page->written, memory_order_acquire);
+}
+
+uint64_t
 pn_recorder_oldest(const pn_recorder *self)
 {
-    uint64_t written =
-        atomic_load_explicit(&self->page->written, memory_order_acquire);
+    uint64_t written = pn_recorder_written(self);
     return written < PN_RECORDER_RECORDS ? 0 : written - PN_RECORDER_RECORDS;
 }
 
@@ -233,8 +238,7 @@ pn_recorder_read(const pn_recorder *self, uint64_t index,
     uint64_t words[8];
     const _Atomic uint64_t *from =
         self->page->records[index % PN_RECORDER_RECORDS].words;
-    if (index >=
-        atomic_load_explicit(&self->page->written, memory_order_acquire))
+    if (index >= pn_recorder_written(self))
         return PN_MORE;
     for (size_t i = 0; i < 8; i++)
         words[i] = atomic_load_explicit(&from[i], memory_order_acquire);

@@ -207,6 +207,9 @@ typedef struct {
 /* Whether a plain function runs in the loop, and which. */
 bool pn_recorder_is_busy(const pn_recorder_loop *loop, pn_recorder_busy *out);
 
+/* How many records were written, ever: the indices are below. */
+uint64_t pn_recorder_written(const pn_recorder *self);
+
 /* The index of the oldest record that may still be there. */
 uint64_t pn_recorder_oldest(const pn_recorder *self);
 

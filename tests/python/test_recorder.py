@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import pickle
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from hangs_commands import spins_here
 
 import pulsar_native as pn
 from pulsar_native import _native, _recording
+from pulsar_native._down import Down
 from pulsar_native._native import Recorder
 from pulsar_native._recording import Record
 from pulsar_native.consts import ACTOR_STATES
@@ -191,6 +194,57 @@ def test_page_of_a_killed_process_is_read_afterwards(kind: str) -> None:
         assert states == ["starting", "running"]
 
     run(main)
+
+
+async def _end_of(child: Any) -> Down:
+    end: asyncio.Future[Down] = asyncio.get_running_loop().create_future()
+    pn.arbiter().on_end(child.number, end.set_result)
+    return await end
+
+
+@pytest.mark.parametrize("kind", (*PROCESSES, "thread"))
+def test_last_records_are_in_the_report(kind: str) -> None:
+    async def main() -> None:
+        child = await pn.spawn(kind=kind)
+        other = await pn.spawn(kind=kind)
+        assert await ask(other, _times_two, 4) == 8
+        end = asyncio.ensure_future(_end_of(child))
+        if kind == "thread":
+            await pn.send(child, "stop")
+        else:
+            asked = pn.send(child, spins_here, 60.0)
+            await until(lambda: recorder_of(child).busy(child.number))
+            child.kill()
+            assert isinstance(await failure(asked), pn.ActorDown)
+        flight = (await end).flight
+        assert 0 < len(flight) <= 32
+        name = "stop" if kind == "thread" else "spins_here"
+        assert name in [record.name for record in flight]
+        assert all(
+            child.number in (record.source, record.target) for record in flight
+        )
+        assert pickle.loads(pickle.dumps(flight)) == flight
+
+    run(main)
+
+
+@pytest.mark.parametrize("kind", PROCESSES)
+def test_crash_tells_where_in_the_report(kind: str) -> None:
+    async def main() -> None:
+        child = await pn.spawn(kind=kind)
+        end = asyncio.ensure_future(_end_of(child))
+        assert isinstance(await failure(ask(child, _crashes)), pn.ActorDown)
+        found = await end
+        assert found.signal == signal.SIGSEGV
+        assert found.traceback.startswith("Fatal Python error")
+        assert "_crashes" in found.traceback
+
+    run(main)
+
+
+def _crashes(actor: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.raise_signal(signal.SIGSEGV)
 
 
 def test_loop_is_given_back_at_its_end() -> None:
