@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LIMIT",
     "SIGNAL",
+    "ask_process",
     "capture",
     "crash_of",
     "install",
@@ -95,17 +96,27 @@ async def _of_process(child: ActorProxyMonitor) -> str:
     if pid is None:
         return "no stacks: its process has not been reported yet"
     recorder: Recorder | None = getattr(child.carrier, "recorder", None)
+    return await ask_process(pid, recorder, child.stop)
+
+
+async def ask_process(
+    pid: int, recorder: Recorder | None, send: Callable[[int], object]
+) -> str:
+    """The same of a process that has this recorder, and to which *send*
+    sends a signal."""
     if recorder is not None and _is_ready(pid):
-        text = await _ask_for(child, recorder)
+        text = await _written_after(recorder, send)
         if text:
             return text
     return _describe(pid)
 
 
-async def _ask_for(child: ActorProxyMonitor, recorder: Recorder) -> str:
+async def _written_after(
+    recorder: Recorder, send: Callable[[int], object]
+) -> str:
     """Signal a process; what it writes from now on, or "" if it does not."""
     before = recorder.stacks_size()
-    child.stop(SIGNAL)
+    send(SIGNAL)
     start = changed = time.monotonic()
     size = before
     while True:
