@@ -5,7 +5,7 @@
                     └── not begun ─┘  when the worker dies
 
 A worker has one task at a time, unless its tasks turn out to be short: then
-as many as it does in _AHEAD seconds, so that it need not wait for the next.
+as many as it does in some milliseconds, several in one message.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import BrokenExecutor, Future, InvalidStateError
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._hand import Hand, Page, Raised
+from ._crew_work import Work, Worker
+from ._hand import Hand, Page
 from .exceptions import ActorDown
 
 if TYPE_CHECKING:
     from .actor import Actor
-    from .proxy import ActorProxy
 
-__all__ = ["Crew", "Plan", "Work"]
+__all__ = ["Crew", "Plan"]
 
-_AHEAD = 0.002  # seconds of work that may wait at a worker
-_DEEPEST = 64  # tasks at a worker, at most
 _PAUSE = 1.0  # seconds between a failed spawn and the next, at most
 _TRIES = 3  # workers that may die before they begin one task
 
@@ -46,86 +44,6 @@ class Plan:
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
     max_tasks: int | None
-
-
-class Work:
-    """One task: what to call, and the future of its result."""
-
-    __slots__ = ("_begun", "call", "deaths", "future", "since")
-
-    def __init__(
-        self,
-        future: Future[Any] | asyncio.Future[Any],
-        call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
-    ) -> None:
-        self.future = future
-        self.call = call
-        self.since = 0.0
-        self.deaths = 0  # of workers that had it and had not begun it
-        self._begun = False
-
-    def begin(self) -> bool:
-        """It goes to a worker; False if nobody wants it any more."""
-        future = self.future
-        if isinstance(future, Future) and not self._begun:
-            self._begun = True
-            return future.set_running_or_notify_cancel()
-        return not future.done()
-
-    def finish(self, result: Any) -> None:
-        """Its result has come."""
-        if type(result) is Raised:
-            self.fail(result.error())
-        elif not self.future.done():
-            self.future.set_result(result)
-
-    def fail(self, error: BaseException) -> None:
-        """There will be no result."""
-        with contextlib.suppress(InvalidStateError, asyncio.InvalidStateError):
-            self.future.set_exception(error)
-
-    def cancel(self) -> None:
-        """It is not to begin, if it has not."""
-        future = self.future
-        if future.cancel() and isinstance(future, Future):
-            future.set_running_or_notify_cancel()
-
-
-class Worker:
-    """One of them: its actor, and its tasks in the order of their sending."""
-
-    __slots__ = (
-        "depth",
-        "last",
-        "left",
-        "pace",
-        "proxy",
-        "sent",
-        "slot",
-        "works",
-    )
-
-    def __init__(self, proxy: ActorProxy, slot: int, left: int | None) -> None:
-        self.proxy = proxy
-        self.slot = slot
-        self.works: dict[Work, int] = {}  # and which of its tasks each is
-        self.sent = 0
-        self.left = left  # tasks that it may still take; None: any number
-        self.depth = 1  # tasks that it may have at once
-        self.pace = 0.0  # seconds a task, lately
-        self.last = 0.0  # when a result came last
-
-    def takes_more(self) -> bool:
-        """Whether it may have another task."""
-        return len(self.works) < self.depth and self.left != 0
-
-    def learn(self, now: float, since: float) -> None:
-        """A task sent at *since* is done: so long may the next ones take."""
-        seconds = now - max(since, self.last)
-        self.last = now
-        self.pace = (self.pace + seconds) / 2 if self.pace else seconds
-        ahead = int(_AHEAD / self.pace) if self.pace > 0 else _DEEPEST
-        self.depth = min(max(ahead, 1), _DEEPEST)
 
 
 class Crew:
@@ -146,42 +64,66 @@ class Crew:
         self._watches: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None  # no spawns meanwhile
         self._pumping = False
+        self._pump_is_due = False
         self._closing = False
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def put(self, work: Work) -> None:
         """Take a task."""
         self._queue.append(work)
-        self.pump()
+        if self._idle or not self._workers:
+            self.pump()
+        elif not self._pump_is_due:  # with what else comes in this turn
+            self._pump_is_due = True
+            self._loop.call_soon(self.pump)
 
     def pump(self) -> None:
         """Give out what can be given out."""
+        self._pump_is_due = False
         if self._pumping:
             return  # the one below goes on
         self._pumping = True
         try:
-            while self._queue and (worker := self._choose()) is not None:
-                work = self._queue.popleft()
-                if work.begin():
-                    self._give(worker, work)
+            while self._queue:
+                worker, ready = self._choose()
+                if worker is None:
+                    break
+                works = self._draw(worker.share(len(self._queue), ready))
+                if works:
+                    self._give(worker, works)
                 self._rest(worker)
         finally:
             self._pumping = False
         if self._closing:
             self._close_idle()
 
-    def _choose(self) -> Worker | None:
+    def _choose(self) -> tuple[Worker | None, int]:
         """The idle worker that worked last, else the one with the fewest
-        tasks that takes more; None if there is none."""
+        tasks that takes more; None if there is none. And how many there are.
+        """
         if self._idle:
-            return self._idle.pop()
+            return self._idle.pop(), len(self._idle) + 1
         if (
             len(self._workers) + len(self._spawns) < self._plan.size
             and self._pause is None
         ):
             self._start()
-        ready = [w for w in self._workers.values() if w.takes_more()]
-        return min(ready, key=_load, default=None)
+        now = self._loop.time()
+        ready = [w for w in self._workers.values() if w.takes_more(now)]
+        return min(ready, key=_load, default=None), len(ready)
+
+    def _draw(self, count: int) -> list[Work]:
+        """Those of the next tasks that are still wanted: one, or several that
+        may go together."""
+        works: list[Work] = []
+        queue = self._queue
+        while queue and count > len(works) and not (works and queue[0].alone):
+            work = queue.popleft()
+            if work.begin():
+                works.append(work)
+                if work.alone:
+                    break
+        return works
 
     def _rest(self, worker: Worker) -> None:
         """If it has no task it is idle, or of no more use."""
@@ -192,43 +134,50 @@ class Crew:
         elif worker not in self._idle:
             self._idle.append(worker)
 
-    def _give(self, worker: Worker, work: Work) -> None:
+    def _give(self, worker: Worker, works: list[Work]) -> None:
+        together = len(works) > 1
         try:
             asked = self._context.run(
                 self._actor.mailbox.send,
                 worker.proxy,
-                Hand.work,
-                work.call,
+                Hand.together if together else Hand.work,
+                ([w.call for w in works],) if together else works[0].call,
                 {},
             )
         except Exception as error:
-            work.fail(error)
+            if not together:
+                works[0].fail(error)
+                return
+            for work in works:  # one of them cannot be pickled
+                self._give(worker, [work])
             return
-        work.since = self._loop.time()
-        worker.works[work] = worker.sent
-        worker.sent += 1
-        if worker.left is not None:
-            worker.left -= 1
-        asked.add_done_callback(functools.partial(self._done, worker, work))
+        worker.take(works, self._loop.time())
+        asked.add_done_callback(functools.partial(self._done, worker, works))
 
     def _done(
-        self, worker: Worker, work: Work, asked: asyncio.Future[Any]
+        self, worker: Worker, works: list[Work], asked: asyncio.Future[Any]
     ) -> None:
         gone = asked.cancelled()
         error = self._cancelled() if gone else asked.exception()
-        if work not in worker.works:
-            return  # its worker has died, and it went elsewhere
+        if works[0] not in worker.works:
+            return  # its worker has died, and they went elsewhere
         if isinstance(error, ActorDown) and error.aid == worker.proxy.aid:
             self._lose(worker, error)
         else:
-            del worker.works[work]
-            worker.learn(self._loop.time(), work.since)
+            for work in works:
+                del worker.works[work]
+            worker.learn(self._loop.time(), len(works))
             self._rest(worker)
-            if error is None:
-                work.finish(asked.result())
+            if error is not None:
+                for work in works:
+                    work.fail(error)
+            elif len(works) == 1:
+                works[0].finish(asked.result())
             else:
-                work.fail(error)
-        self.pump()
+                for work, result in zip(works, asked.result(), strict=True):
+                    work.finish(result)
+        if self._queue or self._closing:
+            self.pump()
 
     def _cancelled(self) -> BaseException:
         """Why an ask was cancelled: by its command, or with its loop."""

@@ -11,7 +11,8 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 
-from ._crew import Crew, Plan, Work
+from ._crew import Crew, Plan
+from ._crew_work import Work
 from ._selector import SpinningSelector
 from .actor import Actor
 from .arbiter import use_actor
@@ -69,9 +70,9 @@ class Host:
 
     def _take_in(self) -> None:
         self._awake = False  # first: what comes from now on calls again
-        inbox = self._inbox
+        crew, inbox = self._crew, self._inbox
         while inbox:
-            self._crew.put(inbox.popleft())
+            crew.put(inbox.popleft())
 
     def close(self, cancel: bool = False) -> None:
         """Stop the workers once all tasks are done; *cancel* those that wait.

@@ -7,6 +7,7 @@ is 0 until the worker has found the page, then 1 and its tasks.
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import sys
@@ -16,9 +17,12 @@ from typing import Any
 from . import _pickling
 from .commands import command
 
-__all__ = ["Hand", "Page", "Raised"]
+__all__ = ["Hand", "Page", "Pickled", "Raised"]
 
 _WIDTH = 8  # bytes of a number
+_SMALL = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class Page:
@@ -74,6 +78,16 @@ class Page:
             self._fd = -1
 
 
+class Pickled:
+    """One of several results, pickled where a failure is its own."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self.pickled = pickled
+
+    def __reduce__(self) -> Any:
+        return Pickled, (self.pickled,)
+
+
 class Raised:
     """The result of a task that raised what would end the actor."""
 
@@ -118,9 +132,7 @@ class Hand:
         kwargs: dict[str, Any],
     ) -> Any:
         """Call it; what it gives is awaited if it can be."""
-        self._told += 1
-        if self._page is not None:
-            self._page[self._slot] = self._told
+        self._count()
         try:
             result = function(*args, **kwargs)
         except Exception:
@@ -130,6 +142,31 @@ class Hand:
         if hasattr(result, "__await__"):
             return _awaited(result)
         return result
+
+    def _count(self) -> None:
+        self._told += 1
+        if self._page is not None:
+            self._page[self._slot] = self._told
+
+    @command()
+    def together(self, calls: list[_Call]) -> Any:
+        """Several at once: the results, or what stands for them."""
+        results: list[Any] = []
+        waits = False
+        for function, args, kwargs in calls:
+            self._count()
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                result = Raised(_pickling.dumps_exception(error))
+            else:
+                if type(result) not in _SMALL:
+                    if hasattr(result, "__await__"):
+                        waits = True
+                    else:
+                        result = _packed(result)
+            results.append(result)
+        return _all_awaited(results) if waits else results
 
 
 def _open(path: str) -> memoryview | None:
@@ -145,10 +182,34 @@ def _open(path: str) -> memoryview | None:
         os.close(fd)
 
 
+def _packed(result: Any) -> Pickled | Raised:
+    try:
+        return Pickled(_pickling.dumps(result))
+    except Exception as error:
+        return Raised(_pickling.dumps_exception(error))
+
+
 async def _awaited(awaitable: Any) -> Any:
     try:
         return await awaitable
-    except Exception:
-        raise
     except (SystemExit, KeyboardInterrupt) as error:
         return Raised(_pickling.dumps_exception(error))
+
+
+async def _all_awaited(results: list[Any]) -> list[Any]:
+    """Those results, what can be awaited replaced by what it gives."""
+
+    async def settle(at: int) -> None:
+        try:
+            results[at] = _packed(await results[at])
+        except BaseException as error:
+            results[at] = Raised(_pickling.dumps_exception(error))
+
+    await asyncio.gather(
+        *(
+            settle(at)
+            for at, result in enumerate(results)
+            if hasattr(result, "__await__")
+        )
+    )
+    return results

@@ -21,8 +21,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from ._amap import Mapping
 from ._context import running_loop
-from ._crew import Plan, Work
+from ._crew import Plan
 from ._crew_hosts import Host, LoopHost, ThreadHost
+from ._crew_work import Work
 from ._native import usable_cpus
 from ._progress import OnProgress
 from .kinds import kind_name
