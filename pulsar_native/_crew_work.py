@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from . import _pickling
-from ._hand import Pickled, Raised
+from ._hand import Call, Pickled, Raised
+from ._importable import is_importable
 from ._pickling import is_plain
 
 if TYPE_CHECKING:
@@ -20,23 +23,27 @@ __all__ = ["Work", "Worker"]
 
 _AHEAD = 0.002  # seconds of work that may wait at a worker
 _DEEPEST = 64  # tasks at a worker, at most
+_PLACES = 1000  # functions whose places are remembered
 _LATE = 0.01  # seconds without a result: its tasks are not short any more
 
 
 class Work:
     """One task: what to call, and the future of its result."""
 
+    call: tuple[Callable[..., Any] | str, tuple[Any, ...], dict[str, Any]]
+
     __slots__ = ("_begun", "alone", "call", "deaths", "future")
 
     def __init__(
         self,
         future: Future[Any] | asyncio.Future[Any],
-        call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
+        call: Call,
     ) -> None:
+        function, args, kwargs = call
         self.future = future
-        self.call = call
+        self.call = place_of(function) or function, args, kwargs
         # Whether it goes in a message of its own: what is large or awaited.
-        self.alone = _is_async(call[0]) or not is_plain(call[1:])
+        self.alone = _is_async(function) or not is_plain((args, kwargs))
         self.deaths = 0  # of workers that had it and had not begun it
         self._begun = False
 
@@ -128,6 +135,35 @@ class Worker:
         self.pace = (self.pace + seconds) / 2 if self.pace else seconds
         ahead = int(_AHEAD / self.pace) if self.pace > 0 else _DEEPEST
         self.depth = min(max(ahead, 1), _DEEPEST)
+
+
+def place_of(function: Callable[..., Any]) -> str | None:
+    """Where a worker finds it, if that is in a module: ``module:name``. It
+    costs less than the function itself, which goes by the same."""
+    if type(function) not in _FUNCTIONS:
+        return None
+    try:
+        return _places[function]
+    except KeyError:
+        pass
+    if len(_places) >= _PLACES:
+        _places.clear()
+    place = _places[function] = _look_up(function)
+    return place
+
+
+_FUNCTIONS = frozenset({FunctionType, BuiltinFunctionType})
+_places: dict[Callable[..., Any], str | None] = {}
+
+
+def _look_up(function: Callable[..., Any]) -> str | None:
+    module, name = function.__module__, function.__qualname__
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is function and is_importable(module):
+        return f"{module}:{name}"
+    return None
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -8,6 +8,7 @@ is 0 until the worker has found the page, then 1 and its tasks.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import mmap
 import os
 import sys
@@ -17,12 +18,13 @@ from typing import Any
 from . import _pickling
 from .commands import command
 
-__all__ = ["Hand", "Page", "Pickled", "Raised"]
+__all__ = ["Call", "Hand", "Page", "Pickled", "Raised"]
 
 _WIDTH = 8  # bytes of a number
 _SMALL = frozenset({type(None), bool, int, float, complex, str, bytes})
 
-_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+_Sent = tuple[Callable[..., Any] | str, tuple[Any, ...], dict[str, Any]]
 
 
 class Page:
@@ -118,6 +120,7 @@ class Hand:
     ) -> None:
         self._told = 1  # and one more for each task that was begun
         self._slot = slot
+        self._known: dict[str, Callable[..., Any]] = {}  # by their places
         self._page = None if page is None else _open(page)
         if self._page is not None:
             self._page[slot] = 1
@@ -127,14 +130,15 @@ class Hand:
     @command()
     def work(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., Any] | str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Call it; what it gives is awaited if it can be."""
+        """Call it, or what is found there; what it gives is awaited if it can
+        be."""
         self._count()
         try:
-            result = function(*args, **kwargs)
+            result = self._function(function)(*args, **kwargs)
         except Exception:
             raise
         except BaseException as error:
@@ -143,20 +147,33 @@ class Hand:
             return _awaited(result)
         return result
 
+    def _function(self, sent: Callable[..., Any] | str) -> Callable[..., Any]:
+        if not isinstance(sent, str):
+            return sent
+        return self._known.get(sent) or self._find(sent)
+
+    def _find(self, place: str) -> Callable[..., Any]:
+        module, _, name = place.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        self._known[place] = found
+        return found  # type: ignore[no-any-return]
+
     def _count(self) -> None:
         self._told += 1
         if self._page is not None:
             self._page[self._slot] = self._told
 
     @command()
-    def together(self, calls: list[_Call]) -> Any:
+    def together(self, calls: list[_Sent]) -> Any:
         """Several at once: the results, or what stands for them."""
         results: list[Any] = []
         waits = False
         for function, args, kwargs in calls:
             self._count()
             try:
-                result = function(*args, **kwargs)
+                result = self._function(function)(*args, **kwargs)
             except BaseException as error:
                 result = Raised(_pickling.dumps_exception(error))
             else:

@@ -148,6 +148,8 @@ class Executor(concurrent.futures.Executor):
         there. Not on the thread of the executor's own loop: see ``amap``.
         """
         _check_count("chunksize", chunksize)
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout, **options)
         items = zip(*iterables, strict=False)
         chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
         results = super().map(

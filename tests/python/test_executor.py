@@ -613,3 +613,42 @@ def test_amap_that_is_left_cancels_what_has_not_begun(tmp_path: Path) -> None:
 
 def _slow_mark(log: str) -> Any:
     return lambda x: tasks.mark(log, x)
+
+
+# --- several tasks in one message ---
+
+
+def _burst(ex: pn.Executor, calls: list[tuple[Any, ...]]) -> list[Any]:
+    """What many short tasks give, once the executor knows that they are."""
+    list(ex.map(tasks.double, range(300)))
+    futures = [ex.submit(*call) for call in calls]
+    found: list[Any] = []
+    for future in futures:
+        error = future.exception(PATIENCE)
+        found.append(future.result() if error is None else error)
+    return found
+
+
+def test_of_tasks_that_go_together_each_has_its_own_result() -> None:
+    calls: list[tuple[Any, ...]] = []
+    for x in range(40):
+        calls += [
+            (tasks.double, x),
+            (tasks.fail, str(x)),
+            (tasks.later, x),
+            (tasks.unpicklable,),
+            (tasks.leave, x),
+            (lambda x: [x], x),
+            (list, range(x)),
+            (tasks.double, tasks.Unpicklable()),
+        ]
+    with pn.Executor(2) as ex:
+        found = _burst(ex, calls)
+    for x in range(40):
+        ok, failed, later, stays, left, own, many, given = found[:8]
+        del found[:8]
+        assert (ok, later, own, many) == (2 * x, x, [x], list(range(x)))
+        assert type(failed) is tasks.OwnError and str(failed) == str(x)
+        assert isinstance(failed.__cause__, pn.RemoteTraceback)
+        assert isinstance(left, SystemExit) and left.code == x
+        assert "stays here" in str(stays) and "stays here" in str(given)
