@@ -26,7 +26,8 @@ class ActorProxyMonitor(ActorProxy[T_co]):
 
     *pid* is that of its process, *info* what it told last of itself,
     *notified* the time (epoch seconds) of its last heartbeat. *carrier* is
-    what it runs in, for its kind. It pickles to an ActorProxy.
+    what it runs in, for its kind, *stacks* where its threads were when it was
+    found hung. It pickles to an ActorProxy.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         "notified",
         "pid",
         "spawning_start",
+        "stacks",
         "stopping_start",
     )
 
@@ -61,6 +63,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         self._spawned = time.monotonic()
         self.spawning_start: float | None = self._spawned
         self.stopping_start: float | None = None
+        self.stacks = ""
         self._arbiter = arbiter
         self._future: asyncio.Future[ActorProxyMonitor] | None = None
         self._exit: Exit | None = None
@@ -119,6 +122,10 @@ class ActorProxyMonitor(ActorProxy[T_co]):
             timer.cancel()
         self._timers.clear()
 
+    def _was_oom(self, end: Exit) -> bool | None:
+        killed = end.signal == signal.SIGKILL
+        return self._arbiter._oom_kills.killed() if killed else False
+
     def _report(self) -> Down:
         """How it ended: its last words, or how what carried it did."""
         end = self._exit or Exit(f"its {self.kind} has ended")
@@ -136,8 +143,10 @@ class ActorProxyMonitor(ActorProxy[T_co]):
             code,
             end.signal,
             core=end.core,
+            oom=self._was_oom(end),
             stderr="" if self.carrier is None else self.carrier.output(),
             traceback=traceback or crash_of(self),
+            stacks=self.stacks,
             flight=last_records(self),
             uptime=time.monotonic() - self._spawned,
         )

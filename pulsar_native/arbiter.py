@@ -121,6 +121,9 @@ class Arbiter(Manager):
     def _period(self) -> float:
         return MONITOR_TASK_PERIOD
 
+    def _heartbeat(self) -> None:
+        self._oom_kills.look()
+
     def start(self, exit: bool = True) -> None:
         """Be the program: run a loop until the arbiter has stopped.
 

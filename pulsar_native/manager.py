@@ -18,6 +18,7 @@ from ._down import Down
 from ._making import Making
 from ._monitor import ActorProxyMonitor
 from ._native import load_down
+from ._oom import OomKills
 from ._port import (
     KIND_DOWN,
     KIND_FAILURE,
@@ -56,6 +57,7 @@ class Manager(NodeActor):
         self._kinds: dict[str, Kind] = {}
         self._claims = Claims(self)
         self._ties = Ties(self)
+        self._oom_kills = OomKills()
 
     @property
     def _default_kind(self) -> str:  # type: ignore[override]
