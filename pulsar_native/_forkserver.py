@@ -298,6 +298,7 @@ def main(
     except BaseException as error:
         _refuse(control, error)
     gc.collect()
+    _native.forkserver_freeze()
     gc.freeze()
     found = _native.forkserver_serve(control, pidfd)
     if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -264,6 +265,47 @@ def test_rehearsing_leaves_nothing() -> None:
     )
     with Program("-c", code) as program:
         assert program.result() == (0, "", "")
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="objects are immortal from 3.12 on"
+)
+def test_what_the_server_has_loaded_is_not_written_to() -> None:
+    async def main() -> None:
+        proxy = await pn.spawn(preload=["preload_things"], reserve=0)
+        assert await ask(proxy, _are_immortal) == []
+
+    run(main)
+
+
+def test_objects_of_preloaded_modules_end_as_ever() -> None:
+    async def main() -> None:
+        proxy = await pn.spawn(preload=["preload_things"], reserve=0)
+        names = ["attribute", "bound", "closure", "instance", "list"]
+        ended = await ask(proxy, _drop_all)
+        assert sorted(ended) == [*names, "plain", "tuple"]
+
+    run(main)
+
+
+def _are_immortal(actor: Any) -> list[str]:
+    """Those that are not what they should be."""
+    import preload_things as things
+
+    most = 2**31
+    kept = [things, things.Thing, things.function, things.constants]
+    wrong = [repr(thing) for thing in kept if sys.getrefcount(thing) < most]
+    mortal = [*things.held.values(), things.held]
+    wrong += [repr(thing) for thing in mortal if sys.getrefcount(thing) > most]
+    return wrong
+
+
+def _drop_all(actor: Any) -> list[str]:
+    import preload_things as things
+
+    things.held.clear()
+    gc.collect()
+    return things.Thing.ended
 
 
 def _exit(actor: Any) -> None:
