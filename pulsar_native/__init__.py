@@ -46,6 +46,7 @@ from .exceptions import (
     ActorDown,
     ActorNotFound,
     ActorStartError,
+    ActorStopping,
     AskTimeout,
     CommandError,
     CommandNotFound,
@@ -67,6 +68,7 @@ from .kinds import get_kind, register_kind
 from .messages import call, send, send_threadsafe, tell
 from .proxy import ActorProxy, get_proxy
 from .spawning import spawn
+from .stopping import stop
 from .streams import Stream, stream
 from .tracing import current_trace, propagate, trace_context
 from .utils.config import Config
@@ -81,6 +83,7 @@ __all__ = [
     "ActorNotFound",
     "ActorProxy",
     "ActorStartError",
+    "ActorStopping",
     "AnyCommand",
     "Arbiter",
     "AskTimeout",
@@ -130,6 +133,7 @@ __all__ = [
     "send_threadsafe",
     "shutdown",
     "spawn",
+    "stop",
     "stream",
     "tell",
     "tie",

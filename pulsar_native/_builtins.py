@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ._claims import Claims
@@ -80,6 +82,47 @@ def _pull(request: Request, token: int) -> Any:
 def stop(request: Request) -> None:
     """Stop the actor gracefully."""
     request.actor.stop()
+
+
+@_builtin()
+async def _drain(request: Request, seconds: float | None) -> None:
+    """Finish what it has, and stop; answer as that begins. The core turns
+    away what comes behind this."""
+    with _aside(request.actor):
+        await request.actor._drain(seconds)
+
+
+@_builtin()
+async def _end(request: Request, drains: bool, seconds: float | None) -> None:
+    """Stop, at once or, an arbiter, once all it has has drained."""
+    if drains:
+        await request.actor._drain(seconds)
+    else:
+        request.actor.stop()
+
+
+@_builtin()
+async def _stop_actor(
+    request: Request, target: Any, drains: bool, seconds: float | None
+) -> None:
+    """Stop an actor that the caller cannot stop; answer once it has ended."""
+    from ._draining import stop_target
+
+    actor: Any = request.actor
+    with _aside(actor):
+        await stop_target(actor, target, drains, seconds)
+
+
+@contextlib.contextmanager
+def _aside(actor: Any) -> Iterator[None]:
+    """The command that runs is none for which its actor's end waits."""
+    task = asyncio.current_task()
+    actor = getattr(actor, "_node", actor)
+    actor._aside.add(task)
+    try:
+        yield
+    finally:
+        actor._aside.discard(task)
 
 
 @_builtin()

@@ -27,8 +27,8 @@ class DeadLetter:
     """The name of its command."""
 
     reason: str
-    """``unknown-actor``, ``actor-down``, ``unknown-command``,
-    ``mailbox-full`` or ``too-big``."""
+    """``unknown-actor``, ``actor-down``, ``actor-stopping``,
+    ``unknown-command``, ``mailbox-full`` or ``too-big``."""
 
 
 class DeadLetterWatch:

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import _context, _logging, _pickling, _recording
 from ._down import Down
+from ._draining import stop_subordinates
 from ._making import Making
 from ._native import dump_down
 from ._port import KIND_DOWN, KIND_FAILURE, KIND_NOTIFY, KIND_STOP
@@ -194,8 +195,10 @@ class ManagedActor(NodeActor):
 
     async def _stop(self, exc: BaseException | None) -> None:
         try:
-            await finish_commands(self._cell, self.cfg.exit_timeout)
+            limit = self.cfg.exit_timeout
+            await finish_commands(self._cell, limit, self._aside)
             await self._run_stopping_hooks()
+            await stop_subordinates(self, False)
             await self._stop_locals()
             for server in self.servers.values():
                 close_server(server)

@@ -289,6 +289,7 @@ class Cell:
     methods: dict[str, Any] | None  # of BaseCommand
     context: Context | None
     ending: bool
+    draining: bool
     @property
     def max_inflight(self) -> int: ...
     @property
@@ -396,6 +397,7 @@ class Mailbox:
     segment_idle: float
     unbegun: int
     link_idle: float
+    draining: bool
     on_dead_letter: Callable[[int, str, str, str], None] | None
     @property
     def closed(self) -> bool: ...

@@ -17,6 +17,7 @@ from ._progress import KIND_PROGRESS, Progress, Watching
 from .exceptions import (
     ActorDown,
     ActorNotFound,
+    ActorStopping,
     AskTimeout,
     CommandNotFound,
     DeadlockError,
@@ -98,6 +99,8 @@ class Port:
                 f"{self.proxy(target).aid} wait already, here or there; see "
                 f"the settings of outbox and mailbox"
             )
+        if condition == "stopping":
+            return ActorStopping(self.proxy(source).aid)
         if condition == "too-big":
             return MessageTooBig(
                 f"the message is larger than the receiver takes: {text}; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
+from collections.abc import Set
 from typing import Any
 
 from ._native import Cell
@@ -20,21 +21,25 @@ __all__ = [
 ]
 
 LAST_WORDS = 0.5  # seconds for the last bytes to leave
+_NONE: frozenset[asyncio.Task[Any]] = frozenset()
 
 
-def cancel_commands(cell: Cell) -> None:
+def cancel_commands(cell: Cell, but: Set[asyncio.Task[Any]] = _NONE) -> None:
     """Cancel the commands of an actor that run as tasks; their askers hear
     of its end instead."""
     cell.ending = True
     if cell.busy:
         for task in list(cell.tasks):
-            task.cancel()
+            if task not in but:
+                task.cancel()
 
 
-async def finish_commands(cell: Cell, seconds: float) -> None:
+async def finish_commands(
+    cell: Cell, seconds: float, but: Set[asyncio.Task[Any]] = _NONE
+) -> None:
     """Let commands that run finish, for so long; then cancel them."""
-    if cell.busy:
-        await asyncio.wait(cell.tasks.copy(), timeout=seconds)
+    if tasks := cell.tasks - but if cell.busy else None:
+        await asyncio.wait(tasks, timeout=seconds)
         cancel_commands(cell)
         if cell.busy:
             await asyncio.wait(cell.tasks.copy(), timeout=LAST_WORDS)

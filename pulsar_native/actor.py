@@ -257,6 +257,12 @@ class Actor(EventHandler):
                 self._log_failure(exc, exit_code)
         return self._stop_task
 
+    async def _drain(self, seconds: float | None) -> None:
+        """Finish what it has, for so long, and begin to stop."""
+        from ._draining import drain
+
+        await drain(self, seconds)
+
     def _begin_stop(self, exc: BaseException | None) -> asyncio.Future[None]:
         return self._create_task(self._stop(exc))
 

@@ -17,6 +17,7 @@ from typing import Any
 from . import _context, _logging, _native, _recording
 from ._asked import check_attributes
 from ._down import Down
+from ._draining import drain_all, stop_subordinates
 from ._selector import mailbox_spinner
 from .actor import Actor
 from .consts import (
@@ -55,6 +56,7 @@ class Arbiter(Manager):
         self._guard: AsyncGenerator[None, None] | None = None
         self._main: asyncio.Future[int] | None = None
         self._program = False
+        self._drains = False
         check_attributes(params)
         for name, value in self.bind_events(params).items():
             setattr(self, name, value)
@@ -167,7 +169,22 @@ class Arbiter(Manager):
         return await self._main
 
     def _on_signal(self, sig: int) -> None:
-        self.stop(exit_code=int(sig))
+        """The first drains, the second stops at once, the third kills."""
+        if self.state <= ACTOR_STATES.RUN:
+            self._drains = True
+            self.stop(exit_code=int(sig))
+        elif self._drains:
+            self._drains = False
+            self._hasten.set()
+        elif self._stop_task is not None:
+            for child in list(self._children.values()):
+                child.kill()
+            self._stop_task.cancel()
+
+    @functools.cached_property
+    def _hasten(self) -> asyncio.Event:
+        """Set when whatever drains is to end."""
+        return asyncio.Event()
 
     async def __aenter__(self) -> Arbiter:
         if self._loop is None:
@@ -221,12 +238,34 @@ class Arbiter(Manager):
     async def _stop(self, exc: BaseException | None) -> None:
         try:
             await self._run_stopping_hooks()
+            if self._drains:
+                await self._drain_all()
+            await stop_subordinates(self, False)
             await self._stop_locals()
             await self._stop_children()
         finally:
             self._close()
             if self._main is not None and not self._main.done():
                 self._main.set_result(self.exit_code or 0)
+
+    async def _drain(self, seconds: float | None) -> None:
+        if self.state <= ACTOR_STATES.RUN:
+            if seconds is not None:
+                self.cfg.set("drain_timeout", seconds)
+            self._drains = True
+            self.stop()
+
+    async def _drain_all(self) -> None:
+        """Until it is hastened, or has taken drain_timeout."""
+        hasten = self._create_task(self._hasten.wait())
+        drained = self._create_task(drain_all(self, self.cfg.drain_timeout))
+        try:
+            await asyncio.wait(
+                [hasten, drained], return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            hasten.cancel()
+            drained.cancel()
 
     async def _shutdown(self) -> None:
         """Stop, and wait until everything has stopped."""

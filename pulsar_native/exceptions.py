@@ -161,6 +161,18 @@ class ActorStartError(PulsarException):
         return text
 
 
+class ActorStopping(PulsarException):
+    """The actor finishes what it has begun, and takes nothing new: the
+    command has not run, and will not."""
+
+    def __init__(self, aid: str) -> None:
+        super().__init__(aid)
+        self.aid = aid
+
+    def __str__(self) -> str:
+        return f"actor {self.aid} is stopping, and takes nothing new"
+
+
 class AskTimeout(PulsarException, TimeoutError):
     """An ask was not answered before its deadline.
 
@@ -197,7 +209,9 @@ class ImproperlyConfigured(PulsarException):
 
 
 class HaltServer(BaseException):
-    """Raised in an actor to end it, or in the arbiter to end the program."""
+    """Raised in an actor, or in the arbiter, to end the arbiter and all its
+    actors; a program started by ``arbiter().start()`` ends with *exit_code*.
+    """
 
     def __init__(
         self, reason: str = "Exiting server.", exit_code: int = 3

@@ -10,7 +10,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._coroutine import CoroutineActor
 from ._coroutines import Coroutines
@@ -34,6 +34,9 @@ from .proxy import (
 )
 from .utils.config import Config
 
+if TYPE_CHECKING:
+    from ._draining import Subordinate
+
 __all__ = ["NodeActor"]
 
 
@@ -52,6 +55,10 @@ class NodeActor(Actor):
     ) -> None:
         super().__init__(name, aid, number, cfg, age)
         self._locals: dict[str, LocalKind] = {}
+        # What stops before it does, in the order of starting, and commands
+        # for which no end of it waits.
+        self._subordinates: list[Subordinate] = []
+        self._aside: set[asyncio.Task[Any]] = set()
         self._known: dict[int, ActorProxy] = {number: self.proxy}
         self._ended = Ends()
         self._watches = Watches(self)

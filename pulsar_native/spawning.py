@@ -48,6 +48,7 @@ class SpawnOptions(TypedDict, total=False):
     on_params: _Hooks
     # settings
     timeout: float
+    drain_timeout: float
     exit_timeout: float
     spawn_timeout: float
     concurrency: str

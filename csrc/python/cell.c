@@ -232,6 +232,8 @@ static PyMemberDef cell_members[] = {
      "A dict of those commands by name, or None."},
     {"ending", T_BOOL, offsetof(CellObject, ending), 0,
      "Whether commands that are cancelled now get no answer."},
+    {"draining", T_BOOL, offsetof(CellObject, draining), 0,
+     "Whether new messages are turned away, but those of its own actor."},
     {"inflight", T_UINT, offsetof(CellObject, inflight), READONLY,
      "How many are under way."},
     {"born", T_LONGLONG, offsetof(CellObject, born), READONLY,

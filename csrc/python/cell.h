@@ -52,6 +52,7 @@ typedef struct CellObject {
     uint64_t dead_letters; /* tells that reached nobody */
     char ending;           /* bool: its actor cancels its commands, and a
                             * coroutine actor begins nothing new */
+    char draining;         /* bool: it takes messages only of itself */
     bool gone;             /* it has ended: nothing more is run */
     bool ready;            /* stands in the list of those to be resumed */
     bool stalled;          /* pn_mailbox_list_stalled has told of it */
@@ -133,6 +134,27 @@ void pn_cell_drop_waiting(CellObject *cell);
 /* Let a message wait until another one has ended, or refuse it, as the policy
  * of the cell will have it. 0, or -1 with an exception. */
 int pn_cell_hold(CellObject *cell, const pn_mail *mail);
+
+/* --- actors that drain: mailbox_drain.c --- */
+
+/* Whether a command is none of the actor's work: it stops an actor. It does
+ * not count as in flight. */
+bool pn_mailbox_is_aside(const pn_envelope *env);
+
+/* Whether the command of a message may neither wait nor be turned away. */
+bool pn_mailbox_is_urgent(const pn_envelope *env);
+
+/* If that is what a message asks for, its cell or node drains from now on:
+ * before the command runs, which may be in a later turn. */
+void pn_mailbox_begin_drain(CellObject *cell, const pn_envelope *env);
+
+/* Whether it drains, and does not take this new message: a cell that drains
+ * takes messages only of its own actor, one of a node that drains only those
+ * of the node, by which what runs there goes on; and "stop" of anybody. */
+bool pn_mailbox_turns_away(const CellObject *cell, const pn_envelope *env);
+
+/* It has not run and will not: its asker gets the condition "stopping". */
+void pn_mailbox_turn_away(CellObject *cell, const pn_envelope *env);
 
 /* Drop the ask of source that waits, if it does. */
 bool pn_cell_drop_ask(CellObject *cell, uint64_t source, uint64_t id);

@@ -444,6 +444,8 @@ static PyMemberDef mailbox_members[] = {
     {"on_dead_letter", T_OBJECT, offsetof(MailboxObject, on_dead_letter), 0,
      "Called for each tell that is lost, unless None: (target, name, command, "
      "reason)."},
+    {"draining", T_BOOL, offsetof(MailboxObject, draining), 0,
+     "Whether messages of other nodes are turned away that have not come."},
     {"closed", T_BOOL, offsetof(MailboxObject, closed), READONLY,
      "Whether it was closed."},
     {NULL, 0, 0, 0, NULL},

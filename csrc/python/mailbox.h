@@ -159,6 +159,7 @@ typedef struct MailboxObject {
     bool held;           /* nothing is handled until attach */
     int unbegun; /* command tasks that have not begun; before 3.12 only */
     bool closed;
+    char draining;      /* bool: takes nothing new of other nodes */
     int64_t turn_began; /* monotonic ns; 0: nothing sent in this turn */
     int64_t flushed_at; /* monotonic ns, of the last flush while busy */
     PyObject *loop;

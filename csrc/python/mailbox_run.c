@@ -11,8 +11,6 @@
 #include "python/source.h"
 #include "sys/clock.h"
 
-#include <string.h>
-
 /* While a batch runs, answers wait no longer than this for its end. */
 #define GATHER_NS 100000
 
@@ -431,15 +429,6 @@ must_wait(const CellObject *cell)
     return pn_cell_is_busy(cell) || pn_cell_waiting(cell) > 0;
 }
 
-/* What pulls a lent iterator never waits: who has lent it waits for that. */
-static bool
-is_pull(const pn_envelope *env)
-{
-    static const char pull[] = ":_pull";
-    return env->command_size == sizeof pull - 1 &&
-           memcmp(env->command, pull, sizeof pull - 1) == 0;
-}
-
 /* Whether nobody wants it any more. */
 static bool
 is_dropped(CellObject *cell, const pn_mail *mail)
@@ -484,8 +473,13 @@ pn_mailbox_run(MailboxObject *self, const pn_mail *mail)
     }
     if (is_dropped(cell, mail))
         return;
+    bool urgent = pn_mailbox_is_urgent(&mail->env);
     Py_INCREF(cell); /* it may end meanwhile */
-    if (must_wait(cell) && !is_pull(&mail->env))
+    if (urgent)
+        pn_mailbox_begin_drain(cell, &mail->env);
+    if (!urgent && pn_mailbox_turns_away(cell, &mail->env))
+        pn_mailbox_turn_away(cell, &mail->env);
+    else if (!urgent && must_wait(cell))
         hold_back(cell, mail);
     else
         begin(cell, mail);

@@ -76,6 +76,7 @@ pn_request_new(CellObject *cell, const pn_mail *mail)
     self->source = mail->env.source;
     self->id = mail->env.kind == PN_ASK ? mail->env.id : 0;
     self->deadline = mail->ext.deadline;
+    self->aside = pn_mailbox_is_aside(&mail->env);
     bool failed =
         mail->ext.chain_count > 0 && copy_chain(self, &mail->ext) < 0;
     if (!failed && mail->ext.baggage_size > 0) {
@@ -152,7 +153,7 @@ pn_request_begin(RequestObject *self, PyObject *task)
         return -1;
     self->running = true;
     self->task = Py_XNewRef(task);
-    self->cell->inflight++;
+    self->cell->inflight += !self->aside;
     return 0;
 }
 
@@ -164,7 +165,7 @@ pn_request_end(RequestObject *self)
     self->running = false;
     if (self->id != 0 && self->cell->mailbox != NULL) /* not collected */
         leave(self);
-    self->cell->inflight--;
+    self->cell->inflight -= !self->aside;
     Py_CLEAR(self->task);
 }
 

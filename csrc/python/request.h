@@ -23,6 +23,7 @@ typedef struct RequestObject {
     struct pn_record *record;    /* of its command, until it ends */
     int64_t began;               /* monotonic ns */
     bool running;                /* stands in that table */
+    bool aside;                  /* does not count as in flight */
     char cancelled;              /* bool: nobody wants its answer any more */
 } RequestObject;
 
@@ -32,7 +33,8 @@ int pn_add_request(PyObject *module, pn_state *state);
 RequestObject *pn_request_new(CellObject *cell, const pn_mail *mail);
 
 /* It runs as this task, or in a thread (task NULL), from now on; it can be
- * found and counts as in flight. 0, or -1 with an exception. */
+ * found and counts as in flight, unless it is aside. 0, or -1 with an
+ * exception. */
 int pn_request_begin(RequestObject *request, PyObject *task);
 
 /* It runs no longer. Twice is once. */

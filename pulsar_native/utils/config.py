@@ -98,6 +98,7 @@ def _flag(name: str, value: Any) -> bool:
 # spawning.SpawnOptions the types.
 _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "timeout": (30, _seconds),
+    "drain_timeout": (25, _seconds),
     "exit_timeout": (3, _seconds),
     "spawn_timeout": (30, _seconds),
     "concurrency": ("process", _kind),
@@ -125,6 +126,8 @@ class Config:
 
     timeout            30       seconds; the heartbeat follows it (0.3 of it,
                                 between 3 and 60, at most half of it)
+    drain_timeout      25       seconds that a draining actor may take for
+                                what it has begun or has in its queue
     exit_timeout       3        seconds that running commands, and then
                                 ``stopping`` hooks, may take at the end
     spawn_timeout      30       seconds from ``spawn`` to the handshake
