@@ -62,14 +62,17 @@ from .exceptions import (
     PulsarException,
     RemoteError,
     RemoteTraceback,
+    RestartsExceeded,
 )
 from .executor import Executor
 from .kinds import get_kind, register_kind
 from .messages import call, send, send_threadsafe, tell
 from .proxy import ActorProxy, get_proxy
+from .role import Role
 from .spawning import spawn
 from .stopping import stop
 from .streams import Stream, stream
+from .supervisor import Supervisor, supervisor
 from .tracing import current_trace, propagate, trace_context
 from .utils.config import Config
 from .watching import Tie, tie, unwatch, watch
@@ -110,9 +113,12 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "Request",
+    "RestartsExceeded",
+    "Role",
     "Stream",
     "StreamCommand",
     "StreamMethod",
+    "Supervisor",
     "Tie",
     "arbiter",
     "call",
@@ -135,6 +141,7 @@ __all__ = [
     "spawn",
     "stop",
     "stream",
+    "supervisor",
     "tell",
     "tie",
     "trace_context",

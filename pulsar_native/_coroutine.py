@@ -149,6 +149,7 @@ class CoroutineActor(Actor):
         # Whose command is cancelled hears why.
         reason = self._down_reason or "stopped"
         node = self._node
+        node._lose(self.number)
         node._ended.keep(
             node._coroutines.report(self.number, reason, self.exit_code)
         )

@@ -183,6 +183,7 @@ class Coroutines:
         node = self._node
         if node.mailbox.cell(number) is None:
             return
+        node._lose(number)
         down = self.report(number, reason, code)
         names = self._names.pop(number, [])
         node._ended.keep(down, *names)

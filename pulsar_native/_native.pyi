@@ -185,6 +185,7 @@ class BaseProxy:
     def number(self) -> int: ...
     @property
     def _ours(self) -> bool: ...
+    _away: bool
 
 current: ContextVar[Cell | None]
 scope: ContextVar[Scope | Request | None]
@@ -202,6 +203,8 @@ class Scope:
     """A deadline that asks inherit."""
 
     def __new__(cls, seconds: float | None) -> Self: ...
+    @property
+    def deadline(self) -> float | None: ...
 
 def new_generation() -> None: ...
 

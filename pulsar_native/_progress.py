@@ -13,6 +13,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._native import AskFuture
+from ._relayed import Relayed
 
 if TYPE_CHECKING:
     from .node import NodeActor
@@ -145,6 +146,9 @@ class Watching:
 
 def watch(future: asyncio.Future[Any], callback: OnProgress) -> None:
     """Call *callback* with the progress of what was just sent."""
+    if isinstance(future, Relayed):
+        future.on_leave(lambda inner: watch(inner, callback))
+        return
     # What was sent without asking, or has failed at once, has none.
     ask = future._ask if isinstance(future, AskFuture) else None
     if ask is not None:

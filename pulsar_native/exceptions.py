@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._down import Down
     from ._native import Frame
 
 
@@ -171,6 +172,37 @@ class ActorStopping(PulsarException):
 
     def __str__(self) -> str:
         return f"actor {self.aid} is stopping, and takes nothing new"
+
+
+class RestartsExceeded(PulsarException):
+    """A supervisor has given up: too many restarts in too short a time.
+
+    *name* is the supervisor's; *downs* are the ends that led to it, reports
+    as ``watch`` gives them, the latest last.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        max_restarts: int,
+        within: float,
+        downs: tuple[Down, ...],
+    ) -> None:
+        super().__init__(name, max_restarts, within, downs)
+        self.name = name
+        self.max_restarts = max_restarts
+        self.within = within
+        self.downs = downs
+
+    def __str__(self) -> str:
+        text = (
+            f"supervisor {self.name!r}: more than {self.max_restarts} "
+            f"restarts within {self.within:g} s"
+        )
+        if self.downs:
+            last = self.downs[-1]
+            text += f"; the last was of {last.name}({last.aid}): {last.reason}"
+        return text
 
 
 class AskTimeout(PulsarException, TimeoutError):

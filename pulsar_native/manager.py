@@ -287,6 +287,7 @@ class Manager(NodeActor):
         self.logger.debug("%r has ended: %s", child, down.reason)
 
     def _fail_asks(self, child: ActorProxyMonitor, down: Down) -> None:
+        self._lose(child.number)
         for peer in self._peers_of(child):
             payload = down.dump(self._takes_bytes(peer))
             self.mailbox.post(KIND_DOWN, peer, payload, id=child.number)

@@ -19,6 +19,7 @@ from ._builtins import call as _call
 from ._context import get_actor, owner
 from ._native import BaseCommand, Scope, current_cell
 from ._progress import OnProgress, watch
+from ._retry import send_again
 from ._scope import deadline
 from .actor import Actor
 from .arbiter import latest_of_main, use_actor
@@ -70,21 +71,25 @@ class Send(Sender, Protocol):
         *,
         deadline: float | None = None,
         on_progress: OnProgress | None = None,
+        retry: bool = False,
     ) -> Sender:
         """``send`` with options, since its own keywords are the command's.
 
         *deadline*, in seconds from each call on, is as ``with deadline(...)``
         around it. *on_progress* is called as ``f(done, total, note)``, in the
         loop, with what the command says by ``request.progress``, until the
-        future is done; total is None if it is not known. Raises TypeError for
-        what is no option, and TypeError or ValueError for a *deadline* that
-        cannot be.
+        future is done; total is None if it is not known. With *retry* an ask
+        that a role's actor had when it ended is sent again to the next one,
+        so the command may run more than once; the target must be a Role, else
+        the call raises TypeError. Raises TypeError for what is no option, and
+        TypeError or ValueError for a *deadline* that cannot be.
         """
 
 
 def _options(**options: Any) -> Callable[..., asyncio.Future[Any]]:
     seconds = options.pop("deadline", None)
     on_progress = options.pop("on_progress", None)
+    retry = options.pop("retry", False)
     for name in options:
         raise TypeError(f"send has no option {name!r}")
     Scope(seconds)  # refuses what cannot be
@@ -95,7 +100,10 @@ def _options(**options: Any) -> Callable[..., asyncio.Future[Any]]:
         target: Any, command: Any, /, *args: Any, **kwargs: Any
     ) -> asyncio.Future[Any]:
         with deadline(seconds):
-            future = send(target, command, *args, **kwargs)
+            if retry:
+                future = send_again(target, command, args, kwargs)
+            else:
+                future = send(target, command, *args, **kwargs)
         if on_progress is not None:
             watch(future, on_progress)
         return future

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from ._down import Down, Ends
 from ._making import Making
 from ._native import Cell, Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port
+from ._roles import KIND_FOLLOW, KIND_ROLE, Roles
 from ._scope import deadline
 from ._watching import KIND_ENDED, KIND_WATCH, OnEnd, Watches
 from .actor import Actor
@@ -81,6 +83,16 @@ class NodeActor(Actor):
     @property
     def _cell(self) -> Cell:
         return self.mailbox.main
+
+    @functools.cached_property
+    def _roles(self) -> Roles:
+        return Roles(self)
+
+    def _lose(self, number: int) -> None:
+        """An actor ends: whoever sends to its role from now on waits."""
+        roles = self.__dict__.get("_roles")
+        if roles is not None:
+            roles.lost(number)
 
     @property
     def state(self) -> int:
@@ -193,6 +205,8 @@ class NodeActor(Actor):
         if kind == KIND_PEER:
             aid, _, name = payload.decode().partition("\0")
             self._receive_peer(ActorProxy(aid, name, source), id == 1)
+        elif kind in (KIND_FOLLOW, KIND_ROLE):
+            self._roles.receive(kind, source, id, payload)
         elif kind == KIND_DOWN:
             proxy = self._port.proxy(id)
             self._peer_down(Down.load(payload, proxy.aid, proxy.name, id))
@@ -201,6 +215,7 @@ class NodeActor(Actor):
 
     def _peer_down(self, down: Down) -> None:
         """An actor has ended: whoever waits for it hears so."""
+        self._lose(down.number)
         self._ended.keep(down)
         self.mailbox.fail(down.number, down.error)
         self._known.pop(down.number, None)

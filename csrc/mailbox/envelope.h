@@ -38,6 +38,8 @@ typedef enum {
     PN_GRANT = 9,    /* more items of stream `id` may come */
     PN_LINK = 10,    /* a descriptor: the direct link to node `id` */
     PN_SEGMENT = 11, /* a shared segment is given back to its owner */
+    PN_FOLLOW = 12,  /* who sends it wants to know where role `id` is */
+    PN_ROLE = 13,    /* where role `id` of `source`'s supervisors is now */
     PN_KIND_LAST_CONTROL = 15,
     PN_ASK = 16,     /* command with a reply */
     PN_TELL = 17,    /* command without */
@@ -102,6 +104,8 @@ pn_kind_is_between_actors(uint8_t kind)
     case PN_PROGRESS:
     case PN_CREDIT:
     case PN_GRANT:
+    case PN_FOLLOW:
+    case PN_ROLE:
         return true;
     default:
         return false;
@@ -112,7 +116,7 @@ pn_kind_is_between_actors(uint8_t kind)
 static inline bool
 pn_kind_is_known(uint8_t kind)
 {
-    return (kind >= PN_HELLO && kind <= PN_SEGMENT) ||
+    return (kind >= PN_HELLO && kind <= PN_ROLE) ||
            (kind >= PN_ASK && kind <= PN_KIND_LAST);
 }
 

@@ -7,6 +7,7 @@
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "python/mailbox_told.h"
+#include "python/proxy.h"
 #include "python/sending.h"
 #include "python/serializer.h"
 #include "python/sink.h"
@@ -452,6 +453,10 @@ pn_cell_put(CellObject *cell, PyObject *const *args, Py_ssize_t nargs,
                         "takes (target, command, args: tuple, kwargs: dict)");
         return NULL;
     }
+    if (pn_proxy_is_away(cell->mailbox->state, args[0]))
+        return pn_mailbox_check(cell->mailbox) < 0
+                   ? NULL
+                   : pn_proxy_put_aside((PyObject *)cell, args, tell);
     if (pn_sending_begin(&call, cell, args) < 0)
         return NULL;
     bool ask = !tell &&

@@ -72,6 +72,8 @@ static PyMemberDef proxy_members[] = {
      "The actor's name."},
     {"number", T_ULONGLONG, offsetof(BaseProxyObject, number), READONLY,
      "The actor's number in envelopes."},
+    {"_away", T_BOOL, offsetof(BaseProxyObject, away), 0,
+     "Whether its method _put takes what is sent to it."},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -116,6 +118,25 @@ static PyMethodDef functions[] = {
                "In a forked child: proxies made before are not ours.")},
     {NULL, NULL, 0, NULL},
 };
+
+bool
+pn_proxy_is_away(const pn_state *state, PyObject *target)
+{
+    const BaseProxyObject *proxy = (const BaseProxyObject *)target;
+    return PyObject_TypeCheck(target, (PyTypeObject *)state->proxy_type) &&
+           proxy->away && proxy->generation == state->generation;
+}
+
+PyObject *
+pn_proxy_put_aside(PyObject *cell, PyObject *const *args, bool tell)
+{
+    PyObject *target = Py_NewRef(args[0]);
+    PyObject *future =
+        PyObject_CallMethod(target, "_put", "OOOOO", cell, args[1], args[2],
+                            args[3], tell ? Py_True : Py_False);
+    Py_DECREF(target);
+    return future;
+}
 
 int
 pn_add_proxy(PyObject *module, pn_state *state)

@@ -115,6 +115,22 @@ current_request(PyObject *module, PyObject *unused)
     return request;
 }
 
+static PyObject *
+scope_get_deadline(PyObject *op, void *closure)
+{
+    (void)closure;
+    int64_t deadline = ((ScopeObject *)op)->deadline;
+    if (deadline == 0)
+        Py_RETURN_NONE;
+    return PyFloat_FromDouble((double)deadline / 1e9);
+}
+
+static PyGetSetDef scope_getset[] = {
+    {"deadline", scope_get_deadline, NULL,
+     "When it is, in seconds of time.monotonic(), or None.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 PyDoc_STRVAR(
     scope_doc,
     "Scope(seconds)\n--\n\n"
@@ -122,9 +138,13 @@ PyDoc_STRVAR(
     "it if that is earlier; None sets none.");
 
 static PyType_Slot scope_slots[] = {
-    {Py_tp_doc, (void *)scope_doc},   {Py_tp_new, scope_new},
-    {Py_tp_traverse, scope_traverse}, {Py_tp_clear, scope_clear},
-    {Py_tp_dealloc, scope_dealloc},   {0, NULL},
+    {Py_tp_doc, (void *)scope_doc},
+    {Py_tp_new, scope_new},
+    {Py_tp_traverse, scope_traverse},
+    {Py_tp_clear, scope_clear},
+    {Py_tp_dealloc, scope_dealloc},
+    {Py_tp_getset, scope_getset},
+    {0, NULL},
 };
 
 static PyType_Spec scope_spec = {

@@ -10,6 +10,7 @@ static const uint8_t kinds[] = {
     PN_PROGRESS, PN_CREDIT, PN_GRANT,  PN_LINK,    PN_SEGMENT, PN_ASK,
     PN_TELL,     PN_REPLY,  PN_ERROR,  PN_SPEC,    PN_DEFINE,  PN_LOG,
     PN_DOWN,     PN_ITEM,   PN_SWITCH, PN_FAILURE, PN_WATCH,   PN_ENDED,
+    PN_FOLLOW,   PN_ROLE,
 };
 
 #define KINDS (sizeof kinds / sizeof *kinds)
