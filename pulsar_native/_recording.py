@@ -57,6 +57,8 @@ _KINDS = {
     24: "item",
     25: "switch",
     26: "failure",
+    27: "watch",
+    28: "ended",
 }
 
 

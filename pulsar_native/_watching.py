@@ -21,7 +21,7 @@ from .proxy import node_of
 if TYPE_CHECKING:
     from .node import NodeActor
 
-__all__ = ["KIND_ENDED", "KIND_WATCH", "Missing", "OnEnd", "Watches"]
+__all__ = ["KIND_ENDED", "KIND_WATCH", "OnEnd", "Waiter", "Watches"]
 
 KIND_WATCH = 27  # csrc/mailbox/envelope.h
 KIND_ENDED = 28
@@ -32,49 +32,57 @@ Told = Callable[[Down], object]
 Missing = Callable[[ActorNotFound], object]
 
 
-class OnEnd:
-    """A callback for the end of one actor; ``cancel`` takes it back.
+class Waiter:
+    """Somebody who waits for the end of one actor; told at most once.
 
-    *key* is the actor's number, or the text that leads to it. *owner* is
-    anybody's mark of whom it belongs to.
+    *key* is the actor's number, or the text that leads to it. ``cancel``
+    takes it back.
     """
 
-    __slots__ = (
-        "_callback",
-        "_context",
-        "_missing",
-        "_watches",
-        "asked",
-        "key",
-        "owner",
-    )
+    __slots__ = ("_watches", "asked", "key")
+
+    _context: Context | None = None  # in which it is told
+
+    def __init__(self, watches: Watches, key: int | str) -> None:
+        self._watches: Watches | None = watches
+        self.key = key
+        self.asked: tuple[int, int] | None = None  # the node, and the id
+
+    def cancel(self) -> None:
+        """Wait no more; twice, or when it has been told, does no harm."""
+        watches, self._watches = self._watches, None
+        if watches is not None:
+            watches._take_back(self)
+
+    def _call(self, found: Down | ActorNotFound) -> None:
+        if self._watches is not None:
+            self._watches = None
+            self.told(found)
+
+    def told(self, found: Down | ActorNotFound) -> None:
+        """The actor has ended, or there never was one."""
+        raise NotImplementedError
+
+
+class OnEnd(Waiter):
+    """A callback, called in the context in which it was made."""
+
+    __slots__ = ("_callback", "_context", "_missing")
 
     def __init__(
         self,
         watches: Watches,
         key: int | str,
         callback: Told,
-        missing: Missing | None,
-        context: Context,
+        missing: Missing | None = None,
     ) -> None:
-        self._watches: Watches | None = watches
+        super().__init__(watches, key)
         self._callback = callback
         self._missing = missing
-        self._context = context
-        self.key = key
-        self.owner: object = None
-        self.asked: tuple[int, int] | None = None  # the node, and the id
+        self._context = copy_context()
 
-    def cancel(self) -> None:
-        """Do not call it, unless it has been called; twice does no harm."""
-        watches, self._watches = self._watches, None
-        if watches is not None:
-            watches._take_back(self)
-
-    def _call(self, found: Down | ActorNotFound) -> None:
-        if self._watches is None:
-            return
-        self._watches = None
+    def told(self, found: Down | ActorNotFound) -> None:
+        """Call it."""
         if isinstance(found, Down):
             self._callback(found)
         elif self._missing is not None:
@@ -90,25 +98,29 @@ class Watches:
     def __init__(self, node: NodeActor) -> None:
         self._node = node
         self._ids = itertools.count(1)
-        self._waiting: dict[int | str, list[OnEnd]] = {}
+        self._waiting: dict[int | str, list[Waiter]] = {}
         # Of these, what other nodes were asked, by node and id; and what
         # other nodes have asked here, the same.
-        self._asked: dict[int, dict[int, OnEnd]] = {}
-        self._served: dict[int, dict[int, OnEnd]] = {}
+        self._asked: dict[int, dict[int, Waiter]] = {}
+        self._served: dict[int, dict[int, Waiter]] = {}
 
     def add(
         self, key: int | str, callback: Told, missing: Missing | None = None
     ) -> OnEnd:
         """See ``NodeActor.on_end``; *missing* is called with the error if it
         turns out later that there never was such an actor."""
-        made = OnEnd(self, key, callback, missing, copy_context())
-        if self._node._lives_here(key):
-            self._waiting.setdefault(key, []).append(made)
-        elif not self._ask(made):
-            self._tell(made, self._past(key))
+        made = OnEnd(self, key, callback, missing)
+        self.put(made)
         return made
 
-    def of(self, key: int | str) -> list[OnEnd]:
+    def put(self, made: Waiter) -> None:
+        """Have it told. Raises ActorNotFound if that is known now."""
+        if self._node._lives_here(made.key):
+            self._waiting.setdefault(made.key, []).append(made)
+        elif not self._ask(made):
+            self._tell(made, self._past(made.key))
+
+    def of(self, key: int | str) -> list[Waiter]:
         """Those that wait for the end of that actor."""
         return list(self._waiting.get(key, ()))
 
@@ -152,7 +164,7 @@ class Watches:
 
     # --- asking ---
 
-    def _ask(self, made: OnEnd) -> bool:
+    def _ask(self, made: Waiter) -> bool:
         """Ask whoever will see the end; False if there is nobody to ask."""
         key = made.key
         whom = self._node._who_sees_end(key)
@@ -166,14 +178,14 @@ class Watches:
         self._waiting.setdefault(key, []).append(made)
         return True
 
-    def _take_back(self, made: OnEnd) -> None:
+    def _take_back(self, made: Waiter) -> None:
         self._forget(made)
         if made.asked is not None:
             node, id = made.asked
             if self._asked.get(node, {}).pop(id, None) is not None:
                 self._post(KIND_WATCH, node, id, b"")
 
-    def _forget(self, made: OnEnd) -> None:
+    def _forget(self, made: Waiter) -> None:
         others = self._waiting.get(made.key, [])
         if made in others:
             others.remove(made)
@@ -218,7 +230,7 @@ class Watches:
 
     # --- telling ---
 
-    def _tell(self, made: OnEnd, found: Down | ActorNotFound) -> None:
+    def _tell(self, made: Waiter, found: Down | ActorNotFound) -> None:
         """Have it called in the loop's next turn."""
         loop = self._node._loop
         if made._watches is not None and not loop.is_closed():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from collections.abc import Generator
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from ._coroutine import CoroutineActor
 from ._down import Down
 from ._scope import deadline
-from ._watching import OnEnd
+from ._watching import Waiter
 from .actor import Actor
 from .arbiter import use_actor
 from .exceptions import ActorNotFound
@@ -35,6 +34,31 @@ def _key_of(node: NodeActor, target: Target) -> int | str:
     return number or name or ""
 
 
+class _Watch(Waiter):
+    """A future that is told; *owner* is the number of whose it is."""
+
+    __slots__ = ("future", "owner")
+
+    def __init__(self, node: NodeActor, key: int | str, owner: int) -> None:
+        super().__init__(node._watches, key)
+        self.owner = owner
+        self.future: asyncio.Future[Down] = node._loop.create_future()
+        self.future.add_done_callback(self._done, context=node._context)
+
+    def told(self, found: Down | ActorNotFound) -> None:
+        """Resolve it."""
+        if self.future.done():
+            return
+        if isinstance(found, Down):
+            self.future.set_result(found)
+        else:
+            self.future.set_exception(found)
+
+    def _done(self, future: asyncio.Future[Down]) -> None:
+        if future.cancelled():
+            self.cancel()
+
+
 def watch(target: Target) -> asyncio.Future[Down]:
     """Wait for the end of *target*: the future is the report of it.
 
@@ -49,19 +73,12 @@ def watch(target: Target) -> asyncio.Future[Down]:
     """
     actor = use_actor()
     node = _node_of(actor)
-    future: asyncio.Future[Down] = node._loop.create_future()
+    made = _Watch(node, _key_of(node, target), actor.number)
     try:
-        made = node._watches.add(
-            _key_of(node, target),
-            functools.partial(_resolve, future),
-            functools.partial(_fail, future),
-        )
+        node._watches.put(made)
     except ActorNotFound as error:
-        future.set_exception(error)
-        return future
-    made.owner = actor.number, future
-    future.add_done_callback(functools.partial(_cancelled, made))
-    return future
+        made.told(error)
+    return made.future
 
 
 def unwatch(target: Target | asyncio.Future[Down]) -> None:
@@ -73,23 +90,8 @@ def unwatch(target: Target | asyncio.Future[Down]) -> None:
     actor = use_actor()
     node = _node_of(actor)
     for made in node._watches.of(_key_of(node, target)):
-        if isinstance(made.owner, tuple) and made.owner[0] == actor.number:
-            made.owner[1].cancel()
-
-
-def _resolve(future: asyncio.Future[Down], down: Down) -> None:
-    if not future.done():
-        future.set_result(down)
-
-
-def _fail(future: asyncio.Future[Down], error: ActorNotFound) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _cancelled(made: OnEnd, future: asyncio.Future[Down]) -> None:
-    if future.cancelled():
-        made.cancel()
+        if isinstance(made, _Watch) and made.owner == actor.number:
+            made.future.cancel()
 
 
 class Tie:
