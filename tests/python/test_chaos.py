@@ -1,0 +1,30 @@
+"""A short storm; ``./dev chaos`` is the long one."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from actors_help import SANITIZED
+
+STORM = Path(__file__).resolve().parents[1] / "chaos" / "storm.py"
+
+
+@pytest.mark.skipif(SANITIZED, reason="ASan ends what is short of memory")
+def test_a_tree_under_injuries_keeps_its_promises() -> None:
+    seed = random.getrandbits(32)
+    done = subprocess.run(
+        [sys.executable, STORM, str(seed), "4"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=240,
+        check=False,
+    )
+    report = json.loads(done.stdout)
+    assert report["broken"] == [], report
+    assert report["asked"] == report["ended"] > 0
+    assert done.returncode == 0
