@@ -137,8 +137,8 @@ class Storm:
             self._same(value, await pn.send(target, "echo", value))
         elif what < 6:
             size = self.rng.choice([1, 1000, 100_000, 2_000_000])
-            value = self.rng.randbytes(8) * (size // 8 + 1)
-            self._same(value, await pn.send(target, "echo", value))
+            block = self.rng.randbytes(8) * (size // 8 + 1)
+            self._same(block, await pn.send(target, "echo", block))
         elif what == 6:
             self._same(0.01, await pn.send(target, "nap", 0.01))
         elif what == 7:
@@ -188,7 +188,9 @@ class Storm:
 
     def _pid_of(self, role: Any) -> int | None:
         """Of a process of its own; None for what lives in this one."""
-        for child in pn.arbiter().managed_actors.values():
+        arbiter = pn.arbiter()
+        assert arbiter is not None
+        for child in arbiter.managed_actors.values():
             if child.number == role.number and child.pid != os.getpid():
                 return child.pid
         return None
