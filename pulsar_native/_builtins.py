@@ -14,7 +14,7 @@ from ._lending import take
 from ._native import Request
 from ._ties import Ties, stop_because
 from .commands import Command, table
-from .exceptions import CommandError
+from .exceptions import CommandError, HaltServer
 from .proxy import ActorProxy
 
 __all__ = ["call", "table"]
@@ -76,6 +76,13 @@ def call(
 def _pull(request: Request, token: int) -> Any:
     """Stream from an iterator that was lent as an argument."""
     return take(token)
+
+
+@_builtin(ack=False)
+def _halt(request: Request, reason: str, exit_code: int) -> None:
+    """An actor has raised HaltServer: end the program, if this is one."""
+    actor: Any = request.actor
+    actor._halt(HaltServer(reason, exit_code))
 
 
 @_builtin(ack=False)

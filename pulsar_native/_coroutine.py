@@ -119,6 +119,7 @@ class CoroutineActor(Actor):
             raise
         except BaseException as error:
             reason = f"start hook raised {describe_fully(error)}"
+            self._node._halt(error)
             self._end_start(reason, exit_code_of(error))
             return
         self._run()
@@ -142,6 +143,7 @@ class CoroutineActor(Actor):
             self._down_reason = describe_end(error)
             self.mailbox.ending = True  # it begins nothing new
             self.stop(error)
+            self._node._halt(error)
         if isinstance(error, KeyboardInterrupt) and self._node.is_arbiter():
             self._node._fatal(error)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._coroutine import CoroutineActor
@@ -67,7 +66,7 @@ async def drain(actor: Actor, seconds: float | None) -> None:
     actor.mailbox.draining = True
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
-    finished = await _finish(actor, until)
+    finished = await _finish(actor, _cells(actor), until)
     if finished and isinstance(actor, NodeActor):
         try:
             async with asyncio.timeout_at(until):
@@ -88,19 +87,19 @@ def _node_of(actor: Actor) -> NodeActor:
     return actor
 
 
-def _cells(actor: Actor) -> Iterable[Cell]:
-    yield actor._cell
+def _cells(actor: Actor) -> list[Cell]:
     if isinstance(actor, NodeActor):
-        yield from actor.mailbox.cells()
+        return [actor._cell, *actor.mailbox.cells()]
+    return [actor._cell]
 
 
-async def _finish(actor: Actor, until: float) -> bool:
-    """Whether all that runs or waits in it has ended by then."""
+async def _finish(actor: Actor, cells: list[Cell], until: float) -> bool:
+    """Whether all that runs or waits in them has ended by then."""
     loop, aside = actor._loop, _node_of(actor)._aside
     while True:
         tasks: set[asyncio.Task[Any]] = set()
         waiting = False
-        for cell in _cells(actor):
+        for cell in cells:
             if cell.busy:
                 tasks |= cell.tasks - aside
             waiting = waiting or cell.waiting > 0
@@ -288,7 +287,8 @@ def _begin_stop(
 async def drain_all(manager: Manager, seconds: float) -> None:
     """Drain what an arbiter has, for so long at most: its supervisors, then
     those whom it manages, the latest first, so that what an actor was
-    started on stays up for it; then what lives in its own loop."""
+    started on stays up for it; then what lives in its own loop, in the same
+    order."""
     loop = manager._loop
     until = loop.time() + seconds
     await stop_subordinates(manager, True)
@@ -297,6 +297,10 @@ async def drain_all(manager: Manager, seconds: float) -> None:
         if child.number in manager._children and child._started and left > 0:
             asked = _begin_stop(child, True, left)
             await asyncio.wait([asked], timeout=left)
+    for cell in reversed(manager.mailbox.cells()):
+        cell.draining = True
+        if cell.busy or cell.waiting:
+            await _finish(manager, [cell], until)
     manager.mailbox.draining = True
-    if not await _finish(manager, until):
+    if not await _finish(manager, _cells(manager), until):
         _cut_short(manager)

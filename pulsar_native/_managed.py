@@ -117,6 +117,7 @@ class ManagedActor(NodeActor):
 
     def _fatal(self, error: BaseException) -> None:
         self._down_reason = describe_end(error)
+        self._halt(error)
         self.stop(error)
 
     # --- life ---
@@ -173,6 +174,7 @@ class ManagedActor(NodeActor):
     def _fail_start(self, what: str, error: BaseException) -> None:
         """The last words tell why; the arbiter fails the spawn with them."""
         self._down_reason = f"{what} raised {describe_fully(error)}"
+        self._halt(error)
         self.stop(exit_code=exit_code_of(error))
 
     def _fail_spec(self, error: BaseException) -> None:

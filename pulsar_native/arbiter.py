@@ -24,7 +24,7 @@ from .consts import (
     ACTOR_STATES,
     MONITOR_TASK_PERIOD,
 )
-from .exceptions import ActorDown
+from .exceptions import ActorDown, HaltServer
 from .manager import Manager
 from .proxy import ActorProxy
 from .tracing import notice_telemetry
@@ -34,6 +34,8 @@ from .utils.config import Config
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 __all__ = ["Arbiter", "arbiter", "shutdown", "use_actor"]
+
+_ONE_SIGNAL = 0.25  # seconds within which several count as one
 
 # In a loop that is not ours; seconds.
 _LONGEST_SPIN = 0.00005
@@ -57,6 +59,7 @@ class Arbiter(Manager):
         self._main: asyncio.Future[int] | None = None
         self._program = False
         self._drains = False
+        self._signalled = -_ONE_SIGNAL
         check_attributes(params)
         for name, value in self.bind_events(params).items():
             setattr(self, name, value)
@@ -129,8 +132,9 @@ class Arbiter(Manager):
     def start(self, exit: bool = True) -> None:
         """Be the program: run a loop until the arbiter has stopped.
 
-        SIGINT, SIGTERM and SIGQUIT stop it. With *exit*, sys.exit with its
-        exit code if that is not 0. A second call does nothing.
+        The first of SIGINT, SIGTERM and SIGQUIT has it drain and stop, a
+        second stop without draining, a third kill. With *exit*, sys.exit with
+        its exit code if that is not 0. A second call does nothing.
         """
         if self.state > ACTOR_STATES.INITIAL:
             return
@@ -169,7 +173,11 @@ class Arbiter(Manager):
         return await self._main
 
     def _on_signal(self, sig: int) -> None:
-        """The first drains, the second stops at once, the third kills."""
+        """The first drains, the second stops at once, the third kills. What
+        comes at once is one: shells and init systems send several."""
+        last, self._signalled = self._signalled, self._loop.time()
+        if self._signalled - last < _ONE_SIGNAL:
+            return
         if self.state <= ACTOR_STATES.RUN:
             self._drains = True
             self.stop(exit_code=int(sig))
@@ -233,6 +241,10 @@ class Arbiter(Manager):
         if isinstance(error, KeyboardInterrupt):
             self.stop(exit_code=0)
         else:
+            self.stop(error)
+
+    def _halt(self, error: BaseException) -> None:
+        if self._program and isinstance(error, HaltServer):
             self.stop(error)
 
     async def _stop(self, exc: BaseException | None) -> None:

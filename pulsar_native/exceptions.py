@@ -241,9 +241,9 @@ class ImproperlyConfigured(PulsarException):
 
 
 class HaltServer(BaseException):
-    """Raised in an actor, or in the arbiter, to end the arbiter and all its
-    actors; a program started by ``arbiter().start()`` ends with *exit_code*.
-    """
+    """Raised in an actor, or in the arbiter, to end the program that
+    ``arbiter().start()`` is, with *exit_code*; in another program it ends
+    that actor alone."""
 
     def __init__(
         self, reason: str = "Exiting server.", exit_code: int = 3

@@ -40,6 +40,7 @@ from .utils.config import Config
 
 __all__ = ["Manager"]
 
+_SHORTEST = 2.0  # seconds that an actor has to end, at least
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
 _ages = itertools.count(2)  # the arbiter is 1
 
@@ -399,10 +400,10 @@ class Manager(NodeActor):
         for child in list(self._children.values()):
             child.stopping_start = time.monotonic()
             self.mailbox.post(KIND_STOP, child.number, b"")
-        grace = self.cfg.exit_timeout + 1
+        grace = self.cfg.exit_timeout + 0.5
         for act, seconds in (
             (ActorProxyMonitor.stop, grace),
-            (ActorProxyMonitor.kill, max(ACTOR_ACTION_TIMEOUT - grace, 1)),
+            (ActorProxyMonitor.kill, max(_SHORTEST - grace, 0.5)),
             (_give_up, 2.0),
         ):
             if await self._all_ended(seconds):

@@ -24,7 +24,7 @@ from ._scope import deadline
 from ._watching import KIND_ENDED, KIND_WATCH, OnEnd, Watches
 from .actor import Actor
 from .consts import ACTOR_STATES
-from .exceptions import NameTaken
+from .exceptions import HaltServer, NameTaken
 from .kinds import LocalKind, local_kind, wanted_kind
 from .proxy import (
     NODE_BITS,
@@ -180,6 +180,13 @@ class NodeActor(Actor):
             if name in self._port.names:
                 raise NameTaken(f"a living actor is called {name!r} already")
 
+    def _halt(self, error: BaseException) -> None:
+        """That ends an actor of its loop; HaltServer the program, too."""
+        if isinstance(error, HaltServer):
+            words = str(error), error.exit_code
+            told = self.mailbox.tell("arbiter", ":_halt", words, {})
+            told.add_done_callback(_ignore)
+
     # --- whom it knows ---
 
     def _resolve(self, target: Any) -> tuple[int, str | None]:
@@ -275,3 +282,8 @@ class NodeActor(Actor):
             signal.set_wakeup_fd(-1)
             for number in signals:
                 signal.signal(number, signal.SIG_DFL)
+
+
+def _ignore(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

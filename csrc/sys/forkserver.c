@@ -95,6 +95,18 @@ grow(serving *s)
     return 0;
 }
 
+/* The end of who started it continues a server that is stopped, which then
+ * ends its children, stopped ones too; a spurious one does nothing. What its
+ * children leave behind becomes its own and is reaped here: the first process
+ * of a container may be a program that reaps only what it knows. Both are
+ * helps: where they are refused all else works. */
+static void
+be_responsible(void)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGCONT);
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
 static int
 serving_init(serving *s, const pn_forkserver *self)
 {
@@ -114,6 +126,8 @@ serving_init(serving *s, const pn_forkserver *self)
     err = open_signals(s);
     if (err < 0)
         pn_free(s->polled);
+    else
+        be_responsible();
     return err;
 }
 

@@ -6,7 +6,9 @@
  * Every signal is blocked while it serves, so that only SIGKILL and the end
  * of its master end it. When an arbiter is gone (end of file on its channel)
  * its children have PN_FORK_GRACE to end by themselves and are killed then;
- * when the master is gone, so have all, and then serving ends. */
+ * when the master is gone, so have all, and then serving ends. The end of the
+ * master continues a server that is stopped. Processes that its children
+ * leave behind are reparented to it and reaped. */
 #ifndef PN_SYS_FORKSERVER_H
 #define PN_SYS_FORKSERVER_H
 

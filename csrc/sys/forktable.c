@@ -203,7 +203,7 @@ pn_forktable_exited(pn_forktable *table, pid_t pid, int status,
 {
     pn_fork_child *child = take_child(table, pid);
     if (child == NULL)
-        return; /* a process that a preloaded module started */
+        return; /* of a preloaded module, or left behind by a child */
     if (child->channel->fd < 0) {
         pn_free(child);
         return;
