@@ -149,6 +149,19 @@ def spawn(
 
 
 @_builtin()
+async def _spawn_child(
+    request: Request, making: Any, /, **options: Any
+) -> ActorProxy:
+    """As ``spawn``, of an actor that ends with the caller's node."""
+    from ._orphans import stop_with
+
+    manager: Any = request.actor
+    made: ActorProxy = await manager.spawn(making, **options)
+    stop_with(manager, made.number, request.caller.number)
+    return made
+
+
+@_builtin()
 def claim(request: Request, proxy: ActorProxy, names: list[str]) -> None:
     """Let *names* lead to an actor that lives in the caller's node."""
     _claims_of(request).take(request.caller, proxy, names)

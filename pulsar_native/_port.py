@@ -14,6 +14,7 @@ from ._builtins import table
 from ._down import Down
 from ._native import current, dump_down
 from ._progress import KIND_PROGRESS, Progress, Watching
+from ._roles import KIND_FOLLOW, KIND_ROLE
 from .exceptions import (
     ActorDown,
     ActorNotFound,
@@ -170,6 +171,8 @@ class Port:
                 commands.load(payload)
             elif kind == KIND_PROGRESS:
                 self.watching.receive(id, payload)
+            elif kind in (KIND_FOLLOW, KIND_ROLE):
+                self._actor._roles.receive(kind, source, id, payload)
             else:
                 self._actor._control(kind, source, id, payload)
         except Exception:

@@ -65,7 +65,7 @@ class Roles:
         """It has no actor for now."""
         was = role._state
         role._leave(down)
-        if was != role._state:
+        if was != role._state or down is not None:
             self._tell(role)
 
     def end(self, role: Role, down: Down) -> None:

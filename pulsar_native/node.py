@@ -19,7 +19,7 @@ from ._down import Down, Ends
 from ._making import Making
 from ._native import Cell, Mailbox, current
 from ._port import KIND_DOWN, KIND_PEER, Port
-from ._roles import KIND_FOLLOW, KIND_ROLE, Roles
+from ._roles import Roles
 from ._scope import deadline
 from ._watching import KIND_ENDED, KIND_WATCH, OnEnd, Watches
 from .actor import Actor
@@ -148,6 +148,16 @@ class NodeActor(Actor):
         with deadline(None):  # a spawn has limits of its own
             return self.mailbox.send("arbiter", "spawn", (making,), options)
 
+    def _spawn_child(
+        self, making: Making | None, options: dict[str, Any]
+    ) -> asyncio.Future[Any]:
+        """As ``_spawn``, but of an actor that does not outlive this node."""
+        if self.is_arbiter() or self._local_kind(self._kind_asked(options)):
+            return self._spawn(making, options)
+        with deadline(None):
+            command = ":_spawn_child"
+            return self.mailbox.send("arbiter", command, (making,), options)
+
     def _kind_asked(self, options: dict[str, Any]) -> Any:
         asked = options.get("kind") or options.get("concurrency")
         if asked is None:
@@ -212,8 +222,6 @@ class NodeActor(Actor):
         if kind == KIND_PEER:
             aid, _, name = payload.decode().partition("\0")
             self._receive_peer(ActorProxy(aid, name, source), id == 1)
-        elif kind in (KIND_FOLLOW, KIND_ROLE):
-            self._roles.receive(kind, source, id, payload)
         elif kind == KIND_DOWN:
             proxy = self._port.proxy(id)
             self._peer_down(Down.load(payload, proxy.aid, proxy.name, id))

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from ._children import Child, Recipe, is_normal
+from ._children import Child, Recipe
 from ._coroutine import CoroutineActor
 from ._down import Down
+from ._engine import Engine
 from ._making import sort_out
-from ._native import Restarts
 from .arbiter import use_actor
-from .exceptions import RestartsExceeded
 from .node import NodeActor
-from .proxy import aid_of
 from .role import Role
-
-if TYPE_CHECKING:
-    from ._making import Making
-    from .proxy import ActorProxy
 
 __all__ = ["Supervisor", "supervisor"]
 
@@ -29,68 +22,13 @@ _BATCH = 500  # spawns between two turns of the loop
 _RESTARTS = ("permanent", "transient", "temporary")
 
 
-class _Child(Protocol):
-    """What a supervisor has: a Child, or a supervisor under it."""
-
-    id: int
-    generation: int
-
-    @property
-    def restart(self) -> str: ...
-    def begin(self) -> None: ...
-    def halt(self, drain: bool) -> None: ...
-    def finish(self, down: Down) -> None: ...
-    def describe(self) -> dict[str, Any]: ...
-
-
-class Supervisor:
+class Supervisor(Engine):
     """Starts actors, and starts them again by rule; see ``supervisor``.
 
     For the thread of its actor's loop.
     """
 
-    _task: asyncio.Task[Any] | None = None
-    _cancelling = 0
-    _cancelled = False  # whether it has cancelled its body
-    _leaving = False
-    _node: NodeActor
-    _loop: asyncio.AbstractEventLoop
-    _timer: asyncio.TimerHandle | None = None
-    _machine: Restarts | None = None
-
-    def __init__(
-        self,
-        rules: tuple[str, int, float, float, float],
-        name: str | None,
-        parent: Supervisor | None = None,
-        restart: str = "permanent",
-    ) -> None:
-        Restarts(*rules)  # refuses what cannot be
-        self.name = name or "supervisor"
-        self.id = 0  # in its parent's machine
-        self.generation = -1
-        self.restart = restart
-        self._rules = rules
-        self._parent = parent
-        self._children: dict[int, _Child] = {}  # by id, in order of start
-        self._ids: dict[Role, int] = {}
-        self._downs: deque[Down] = deque(maxlen=rules[1] + 1)
-        self._actions: deque[tuple[str, int, float]] = deque()
-        self._doing = False
-        self._drain = True
-        self._exceeded: RestartsExceeded | None = None
-        self._starting: set[int] = set()  # of a start, not up or down yet
-
-    def __repr__(self) -> str:
-        return f"<Supervisor {self.name!r}, {self.state}>"
-
     # --- what it is ---
-
-    @property
-    def state(self) -> str:
-        """``idle``, ``open``, ``restarting`` while a group is, ``ending``,
-        ``closed``."""
-        return "idle" if self._machine is None else self._machine.phase
 
     @property
     def children(self) -> tuple[Role | Supervisor, ...]:
@@ -100,23 +38,6 @@ class Supervisor:
             for child in self._children.values()
             if isinstance(child, Child | Supervisor)
         )
-
-    def info(self) -> dict[str, Any]:
-        """What there is to know of it: ``name``, ``state``, ``strategy``, and
-        ``children``, a list of such of each: an actor's has ``name``, ``aid``,
-        ``state``, ``restart``, ``generation`` and ``down``, the last end's
-        reason or None."""
-        return {
-            "name": self.name,
-            "state": self.state,
-            "strategy": self._rules[0],
-            "generation": self.generation,
-            "children": [c.describe() for c in self._children.values()],
-        }
-
-    def describe(self) -> dict[str, Any]:
-        """The same: it is a child, too."""
-        return self.info() | {"restart": self.restart}
 
     # --- as a block ---
 
@@ -132,6 +53,7 @@ class Supervisor:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
+        node._subordinates.append(self)
         self.begin()
         return self
 
@@ -275,10 +197,6 @@ class Supervisor:
             raise ValueError(f"{role!r} is no child of {self!r}")
         return child
 
-    def _check_open(self) -> None:
-        if self.state not in ("open", "restarting"):
-            raise RuntimeError(f"{self!r} takes no children now")
-
     # --- children ---
 
     async def _start_first(self, children: list[Child]) -> None:
@@ -314,272 +232,6 @@ class Supervisor:
             role = child.role
             down = Down(role.aid, role.name, 0, f"it did not start: {error}")
             self._node._roles.end(role, down)
-
-    def _enroll(self, children: list[Any]) -> None:
-        machine = self._machine
-        assert machine is not None
-        beside = 0
-        child: Any
-        for child in children:
-            child.id = machine.add(child.restart, beside=beside)
-            beside = beside or child.id
-            self._children[child.id] = child
-            if isinstance(child, Child):
-                self._ids[child.role] = child.id
-        for child in children:
-            self._event("start", child.id)
-
-    def _spawn_actor(
-        self, making: Making | None, options: dict[str, Any]
-    ) -> asyncio.Future[Any]:
-        """In a context of its own: no deadline or chain of whoever asks."""
-        context = self._node._context.copy()
-        spawned: asyncio.Future[Any]
-        spawned = context.run(self._node._spawn, making, options)
-        return spawned
-
-    def _stop_actor(self, proxy: ActorProxy, drain: bool) -> None:
-        """Its end is heard of by ``on_end``."""
-        stop: Any = getattr(proxy, "stop", None)
-        if stop is not None:
-            stop()
-        else:
-            self._node.mailbox.tell(proxy, "stop", (), {})
-
-    def _state_of(self, child: _Child) -> str:
-        if self._machine is None or self._children.get(child.id) is not child:
-            return "starting" if child.id == 0 else "ended"
-        return self._machine.state(child.id)
-
-    async def _stop_one(self, child: Any, drain: bool) -> None:
-        await child.stop(drain)
-
-    def _halt(self, child: Any, drain: bool) -> bool:
-        """Stop a child for good; False if it has ended already."""
-        id: int = child.id
-        if self._children.get(id) is not child:
-            return False
-        self._drain = drain
-        self._event("halt", id)
-        return id in self._children
-
-    # --- the machine ---
-
-    def _event(self, what: str, id: int, *more: bool) -> None:
-        machine = self._machine
-        assert machine is not None
-        now = self._loop.time()
-        self._do(getattr(machine, what)(id, *more, now))
-        child = self._children.get(id)
-        if child is not None and machine.state(id) == "ended":
-            self._settle(child, self._last_down(child))
-
-    def _is_up(self, child: _Child) -> None:
-        if self._children.get(child.id) is child:
-            self._event("up", child.id)
-            self._has_started(child)
-
-    def _is_down(self, child: _Child, down: Down) -> None:
-        machine = self._machine
-        if machine is None or self._children.get(child.id) is not child:
-            return
-        abnormal = not is_normal(down)
-        if abnormal and machine.state(child.id) != "stopping":
-            self._downs.append(down)
-        now = self._loop.time()
-        self._do(machine.down(child.id, abnormal, now))
-        if self._children.get(child.id) is child:
-            if machine.state(child.id) == "ended":
-                self._settle(child, down)
-            self._has_started(child)
-
-    def _settle(self, child: _Child, down: Down) -> None:
-        """It will not be started again, unless the supervisor is."""
-        assert self._machine is not None
-        if (
-            self._parent is not None
-            and self._machine.phase in ("ending", "closed")
-            and child.restart != "temporary"
-        ):
-            return
-        self._forget(child)
-        child.finish(down)
-
-    def _forget(self, child: _Child) -> None:
-        del self._children[child.id]
-        if isinstance(child, Child):
-            del self._ids[child.role]
-        assert self._machine is not None
-        self._machine.remove(child.id)
-
-    def _last_down(self, child: _Child) -> Down:
-        down = child.role.down if isinstance(child, Child) else None
-        if down is not None:
-            return down
-        name = child.role.name if isinstance(child, Child) else self.name
-        return Down(aid_of(0), name, 0, "stopped", 0)
-
-    def _do(self, actions: Sequence[tuple[str, int, float]]) -> None:
-        """Do what the machine says, in order; what comes of it after that."""
-        self._actions.extend(actions)
-        if self._doing:
-            return
-        self._doing = True
-        try:
-            while self._actions:
-                what, id, _ = self._actions.popleft()
-                self._act(what, self._children.get(id))
-        finally:
-            self._doing = False
-        self._set_timer()
-
-    def _act(self, what: str, child: _Child | None) -> None:
-        if what == "start" and child is not None:
-            child.begin()
-        elif what == "stop" and child is not None:
-            if isinstance(child, Child):
-                self._node._roles.away(child.role)
-            child.halt(self._drain)
-        elif what == "escalate":
-            self._escalate()
-        elif what == "stopped":
-            self._have_stopped()
-
-    def _set_timer(self) -> None:
-        machine = self._machine
-        due = None if machine is None else machine.due()
-        timer = self._timer
-        if timer is not None and (due is None or timer.when() != due):
-            timer.cancel()
-            timer = None
-        if timer is None and due is not None:
-            context = self._node._context
-            timer = self._loop.call_at(due, self._tick, context=context)
-        self._timer = timer
-
-    def _tick(self) -> None:
-        self._timer = None
-        if self._machine is not None:
-            self._do(self._machine.tick(self._loop.time()))
-
-    # --- its own life, as a child of another ---
-
-    def begin(self) -> None:
-        """Start it, with the children that it had before."""
-        machine = self._machine = Restarts(*self._rules)
-        self.generation += 1
-        self._exceeded = None
-        self._drain = True
-        self._downs.clear()
-        before = list(self._children.values())
-        self._children.clear()
-        self._ids.clear()
-        if self._parent is not None:
-            self._closed = self._loop.create_future()
-        self._enroll_again(before, machine)
-        if self._parent is not None and not self._starting:
-            self._parent._is_up(self)
-
-    def _enroll_again(self, before: list[Any], machine: Restarts) -> None:
-        ranks: dict[int, int] = {}
-        for child in before:
-            rank = ranks.get(id(getattr(child, "recipe", child)), 0)
-            child.id = machine.add(child.restart, beside=rank)
-            ranks.setdefault(id(getattr(child, "recipe", child)), child.id)
-            self._children[child.id] = child
-            if isinstance(child, Child):
-                self._ids[child.role] = child.id
-        self._starting = {child.id for child in before}
-        for child in before:
-            self._event("start", child.id)
-
-    def _has_started(self, child: _Child) -> None:
-        """Its parent counts it as up once each child has been, or failed."""
-        if child.id in self._starting:
-            self._starting.discard(child.id)
-            if not self._starting and self._parent is not None:
-                self._parent._is_up(self)
-
-    def _stop(self, drain: bool) -> None:
-        machine = self._machine
-        assert machine is not None
-        hasten = self._drain and not drain
-        self._drain = drain
-        if machine.phase in ("ending", "closed"):
-            if hasten:
-                self._hasten()
-        else:
-            self._do(machine.stop(self._loop.time()))
-
-    def _hasten(self) -> None:
-        for child in list(self._children.values()):
-            if self._state_of(child) == "stopping":
-                child.halt(False)
-
-    def halt(self, drain: bool) -> None:
-        """Stop it, as a child; the parent hears of its end."""
-        if self._machine is None or self._machine.phase == "closed":
-            self._tell_end()
-        else:
-            self._stop(drain)
-
-    async def stop(self, drain: bool = True) -> None:
-        """Stop it for good, and wait until it has ended."""
-        parent = self._parent
-        if parent is not None and parent._halt(self, drain):
-            await asyncio.shield(self._closed)
-
-    async def stop_all(self, drain: bool) -> None:
-        """Stop what it has started, the latest first: its actor stops."""
-        if self._machine is not None:
-            self._stop(drain)
-            await asyncio.shield(self._closed)
-
-    def finish(self, down: Down) -> None:
-        """It is supervised no more."""
-        for child in list(self._children.values()):
-            child.finish(down)
-        self._children.clear()
-        self._ids.clear()
-
-    def _escalate(self) -> None:
-        _, most, within, *_ = self._rules
-        self._exceeded = RestartsExceeded(
-            self.name, most, within, tuple(self._downs)
-        )
-        self._node.logger.error("%s", self._exceeded)
-        if self._parent is not None:
-            return
-        for child in self._children.values():
-            if isinstance(child, Child) and child.proxy is None:
-                down = self._last_down(child)
-                self._node._roles.end(child.role, down)
-        if self._task is not None and not self._leaving:
-            self._cancelled = True
-            self._task.cancel()
-
-    def _have_stopped(self) -> None:
-        """All children are down."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self._closed.done():
-            self._closed.set_result(None)
-        if self._parent is not None:
-            # Behind what is told of the last child.
-            self._loop.call_soon(self._tell_end)
-            return
-        for child in list(self._children.values()):
-            self._forget(child)
-            child.finish(self._last_down(child))
-
-    def _tell_end(self) -> None:
-        assert self._parent is not None
-        down = Down(aid_of(0), self.name, 0, "stopped", 0)
-        if self._exceeded is not None:
-            reason = str(self._exceeded)
-            down = Down(aid_of(0), self.name, 0, reason, 1)
-        self._parent._is_down(self, down)
 
 
 def _count_of(args: tuple[Any, ...]) -> tuple[int | None, tuple[Any, ...]]:

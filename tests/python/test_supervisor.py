@@ -9,31 +9,13 @@ from typing import Any
 
 import pytest
 from actors_help import ask, failure, run, until
+from supervisor_commands import QUICK, sup_exit, sup_number, sup_wait
 
 import pulsar_native as pn
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 KINDS = ["process", "subprocess", "thread", "coroutine"]
-QUICK: Any = {"backoff": 0.001, "backoff_max": 0.01}
-
-
-@pn.command()
-def sup_exit(request: pn.Request, code: int) -> None:
-    raise SystemExit(code)
-
-
-@pn.command()
-def sup_number(request: pn.Request) -> int:
-    return request.actor.number
-
-
-@pn.command()
-async def sup_wait(request: pn.Request, aid: str = "") -> str:
-    """For ever, or in that actor alone."""
-    if aid in ("", request.actor.aid):
-        await asyncio.sleep(3600)
-    return "waited"
 
 
 def kill(sup: pn.Supervisor, role: pn.Role) -> None:
