@@ -28,6 +28,7 @@ __all__ = [
     "own",
     "read",
     "record",
+    "recorder_of",
 ]
 
 _LAST = 32  # records of an end's report
@@ -154,14 +155,20 @@ def read(recorder: Recorder, node: int = 0, count: int = 0) -> list[Record]:
     return [_record(made_wall - made, *line[1:]) for line in lines]
 
 
-def last_records(child: ActorProxyMonitor) -> tuple[Record, ...]:
-    """The last that is known of an actor, whatever became of it."""
+def recorder_of(child: ActorProxyMonitor) -> Recorder | None:
+    """That of the process in which an actor of this arbiter lives, for
+    ``busy(child.number)`` and so on."""
     carrier = child.carrier
     if carrier is not None and carrier.near:
-        found, node = _own and _own(), child.number
-    else:
-        found, node = getattr(carrier, "recorder", None), 0
-    return tuple(read(found, node, _LAST)) if found else ()
+        return None if _own is None else _own()
+    found: Recorder | None = getattr(carrier, "recorder", None)
+    return found
+
+
+def last_records(child: ActorProxyMonitor) -> tuple[Record, ...]:
+    """The last that is known of an actor, whatever became of it."""
+    found = recorder_of(child)
+    return () if found is None else tuple(read(found, child.number, _LAST))
 
 
 def _record(

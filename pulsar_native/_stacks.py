@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ._recording import recorder_of
+
 if TYPE_CHECKING:
     from ._monitor import ActorProxyMonitor
     from ._native import Recorder
@@ -95,8 +97,7 @@ async def _of_process(child: ActorProxyMonitor) -> str:
     pid = child.pid
     if pid is None:
         return "no stacks: its process has not been reported yet"
-    recorder: Recorder | None = getattr(child.carrier, "recorder", None)
-    return await ask_process(pid, recorder, child.stop)
+    return await ask_process(pid, recorder_of(child), child.stop)
 
 
 async def ask_process(
@@ -137,7 +138,7 @@ async def _written_after(
 
 def crash_of(child: ActorProxyMonitor) -> str:
     """What a process wrote as a fatal signal ended it; else ""."""
-    recorder: Recorder | None = getattr(child.carrier, "recorder", None)
+    recorder = recorder_of(child)
     if recorder is None:
         return ""
     data = recorder.stacks(max(0, recorder.stacks_size() - LIMIT))

@@ -35,34 +35,48 @@ pn_flight_drop(MailboxObject *self, bool forked)
     Py_XDECREF(flight.recorder);
 }
 
+/* A loop of the page, under names of any characters. 0, or -1 with an
+ * exception. */
+static int
+enter(MailboxObject *self, pn_recorder *recorder, uint64_t manager,
+      PyObject *kind, PyObject *name)
+{
+    PyObject *named = NULL;
+    PyObject *of_kind = PyUnicode_AsEncodedString(kind, "utf-8", "replace");
+    if (of_kind != NULL)
+        named = PyUnicode_AsEncodedString(name, "utf-8", "replace");
+    if (named != NULL)
+        self->flight.loop = pn_recorder_enter(recorder, self->number, manager,
+                                              PyBytes_AS_STRING(of_kind),
+                                              PyBytes_AS_STRING(named));
+    Py_XDECREF(of_kind);
+    Py_XDECREF(named);
+    return named == NULL ? -1 : 0;
+}
+
 PyObject *
 pn_mailbox_record(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"recorder", "manager", "kind",
                             "name",     "turns",   NULL};
     MailboxObject *self = (MailboxObject *)op;
-    PyObject *recorder, *text;
+    PyObject *recorder, *kind, *name;
     unsigned long long manager;
-    const char *kind;
     int turns = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKsU|$p:record", names,
-                                     &recorder, &manager, &kind, &text,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKUU|$p:record", names,
+                                     &recorder, &manager, &kind, &name,
                                      &turns) ||
         pn_mailbox_check(self) < 0)
         return NULL;
     pn_recorder *found = pn_recorder_of(self->state, recorder);
     if (found == NULL)
         return NULL;
-    PyObject *name = PyUnicode_AsEncodedString(text, "utf-8", "replace");
-    if (name == NULL)
-        return NULL;
     pn_flight_drop(self, false);
     self->flight.recorder = Py_NewRef(recorder);
     self->flight.page = found->page;
-    self->flight.loop = pn_recorder_enter(found, self->number, manager, kind,
-                                          PyBytes_AS_STRING(name));
-    Py_DECREF(name);
     self->flight.turns = turns != 0;
+    if (enter(self, found, manager, kind, name) < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 

@@ -37,8 +37,8 @@ def nothing_left() -> Iterator[None]:
 
 def recorder_of(child: Any) -> Recorder:
     """That of the process in which it lives."""
-    found = getattr(child.carrier, "recorder", None) or _recording.own()
-    assert isinstance(found, Recorder)
+    found = _recording.recorder_of(child)
+    assert found is not None
     return found
 
 
