@@ -24,7 +24,7 @@ __all__ = ["report"]
 
 FINE, NO_PROCESS, NOT_OURS, NO_ACTORS = 0, 3, 4, 5
 
-_FILE = "/memfd:pulsar_native.recorder"
+_FILE = "/memfd:pn_recorder "
 _STATES = {
     "T": "stopped by a signal",
     "t": "stopped by a debugger",

@@ -135,6 +135,9 @@ class ActorProxyMonitor(ActorProxy[T_co]):
             if code is None and end.signal is None:
                 code = told
         line, traceback = first_line(words)
+        if end.signal is not None:
+            traceback = traceback or crash_of(self)
+        well = code == 0 and end.signal is None
         return Down(
             self.aid,
             self.name,
@@ -145,8 +148,8 @@ class ActorProxyMonitor(ActorProxy[T_co]):
             core=end.core,
             oom=self._was_oom(end),
             stderr="" if self.carrier is None else self.carrier.output(),
-            traceback=traceback or crash_of(self),
+            traceback=traceback,
             stacks=self.stacks,
-            flight=last_records(self),
+            flight=() if well else last_records(self),
             uptime=time.monotonic() - self._spawned,
         )

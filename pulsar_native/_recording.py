@@ -165,10 +165,13 @@ def recorder_of(child: ActorProxyMonitor) -> Recorder | None:
     return found
 
 
-def last_records(child: ActorProxyMonitor) -> tuple[Record, ...]:
-    """The last that is known of an actor, whatever became of it."""
+def last_records(child: ActorProxyMonitor) -> tuple[str, ...]:
+    """The last that is known of an actor, a line each, whatever became of
+    it."""
     found = recorder_of(child)
-    return () if found is None else tuple(read(found, child.number, _LAST))
+    if found is None:
+        return ()
+    return tuple(str(record) for record in read(found, child.number, _LAST))
 
 
 def _record(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import faulthandler
 import os
 import signal
 import sys
@@ -57,6 +56,9 @@ def install(fd: int) -> None:
     A program that has enabled ``faulthandler`` itself keeps its own report
     of a crash.
     """
+    # Not above: it does not load in other interpreters.
+    import faulthandler
+
     with contextlib.suppress(OSError, RuntimeError, ValueError):
         path = f"/proc/self/fd/{fd}"
         own = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -28,7 +28,7 @@
 #define PN_RECORDER_RECORDS 1024
 #define PN_RECORDER_NAME 16    /* bytes of a name that a record keeps */
 #define PN_RECORDER_COMMAND 40 /* the same of a command that runs */
-#define PN_RECORDER_FILE "pulsar_native.recorder" /* what /proc calls it */
+#define PN_RECORDER_FILE "pn_recorder" /* what /proc calls it */
 
 /* What a record tells of a message, or that an actor came into a state. */
 enum {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import pickle
 import resource
 import signal
 import time
@@ -209,21 +208,42 @@ def test_last_records_are_in_the_report(kind: str) -> None:
         other = await pn.spawn(kind=kind)
         assert await ask(other, _times_two, 4) == 8
         end = asyncio.ensure_future(_end_of(child))
-        if kind == "thread":
-            await pn.send(child, "stop")
-        else:
-            asked = pn.send(child, spins_here, 60.0)
-            await until(lambda: recorder_of(child).busy(child.number))
-            child.kill()
-            assert isinstance(await failure(asked), pn.ActorDown)
+        error = await failure(pn.send(child, "run", _exits, 3))
+        assert isinstance(error, pn.ActorDown)
         flight = (await end).flight
         assert 0 < len(flight) <= 32
-        name = "stop" if kind == "thread" else "spins_here"
-        assert name in [record.name for record in flight]
-        assert all(
-            child.number in (record.source, record.target) for record in flight
-        )
-        assert pickle.loads(pickle.dumps(flight)) == flight
+        assert any(" received ask run " in line for line in flight)
+        assert any(line.endswith(" is stopping") for line in flight)
+        assert all(str(child.number) in line for line in flight)
+
+    run(main)
+
+
+def _exits(actor: Any, code: int) -> None:
+    raise SystemExit(code)
+
+
+@pytest.mark.parametrize("kind", PROCESSES)
+def test_last_records_of_a_killed_process_are_in_the_report(kind: str) -> None:
+    async def main() -> None:
+        child = await pn.spawn(kind=kind)
+        end = asyncio.ensure_future(_end_of(child))
+        asked = pn.send(child, spins_here, 60.0)
+        await until(lambda: recorder_of(child).busy(child.number))
+        child.kill()
+        assert isinstance(await failure(asked), pn.ActorDown)
+        last = (await end).flight[-1]
+        assert " received ask spins_here " in last
+
+    run(main)
+
+
+def test_end_that_was_asked_for_has_no_records() -> None:
+    async def main() -> None:
+        child = await pn.spawn()
+        end = asyncio.ensure_future(_end_of(child))
+        await pn.send(child, "stop")
+        assert (await end).flight == ()
 
     run(main)
 
