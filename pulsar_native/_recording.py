@@ -47,6 +47,7 @@ _KINDS = {
     9: "grant",
     10: "link",
     11: "segment",
+    12: "follow",
     16: "ask",
     17: "tell",
     18: "reply",
