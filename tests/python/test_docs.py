@@ -20,7 +20,11 @@ import pulsar_native
 from pulsar_native import websocket
 
 ROOT = Path(__file__).resolve().parents[2]
-TOLD = [ROOT / "README.md", ROOT / "docs" / "tutorial.md"]
+TOLD = [
+    ROOT / "README.md",
+    ROOT / "docs" / "tutorial.md",
+    ROOT / "docs" / "service.md",
+]
 PATIENCE = 60  # seconds until a program is taken to hang
 BLOCK = re.compile(r"^```(\w+)[ ]?(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
