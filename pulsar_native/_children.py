@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._down import Down, first_line
 from ._making import Making
-from ._watching import OnEnd
-from .exceptions import ActorStartError
+from ._watching import Waiter
+from .exceptions import ActorNotFound, ActorStartError
 from .proxy import ActorProxy, aid_of
 from .role import Role
 
@@ -47,6 +46,25 @@ def failed_start(name: str, error: BaseException) -> Down:
     return Down(aid, name, 0, reason, stderr=output, traceback=traceback)
 
 
+class _Watch(Waiter):
+    """Tells a child of the end of its actor."""
+
+    __slots__ = ("_child",)
+
+    def __init__(self, child: Child, proxy: ActorProxy) -> None:
+        node = child._supervisor._node
+        super().__init__(node._watches, proxy.number)
+        self._child = child
+        node._watches.put(self)
+
+    def told(self, found: Down | ActorNotFound) -> None:
+        """It has ended."""
+        if not isinstance(found, Down):
+            number = self.key if isinstance(self.key, int) else 0
+            found = Down(found.target, "actor", number, str(found))
+        self._child._has_ended(self, found)
+
+
 class Child:
     """One child of a supervisor, for the thread of its loop.
 
@@ -56,11 +74,11 @@ class Child:
     """
 
     __slots__ = (
-        "_handle",
         "_spawning",
         "_starts",
         "_supervisor",
         "_waiters",
+        "_watch",
         "generation",
         "id",
         "name",
@@ -75,7 +93,7 @@ class Child:
         self, supervisor: Supervisor, recipe: Recipe, name: str
     ) -> None:
         self._supervisor = supervisor
-        self._handle: OnEnd | None = None
+        self._watch: _Watch | None = None
         self._spawning: asyncio.Future[Any] | None = None
         self._starts: list[asyncio.Future[None]] | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
@@ -87,6 +105,7 @@ class Child:
         self.on_up: Callable[[Child], object] | None = None
         self.on_down: Callable[[Child, Down], object] | None = None
         self.role: Role = supervisor._node._roles.new(name or "actor")
+        self.role._child = self
 
     @property
     def restart(self) -> str:
@@ -167,10 +186,8 @@ class Child:
         """That actor has its role from now on."""
         self.proxy = proxy
         self.generation += 1
-        node = self._supervisor._node
-        node._roles.up(self.role, proxy, self.generation)
-        ended = functools.partial(self._has_ended, proxy)
-        self._handle = node.on_end(proxy.number, ended)
+        self._supervisor._node._roles.up(self.role, proxy, self.generation)
+        self._watch = _Watch(self, proxy)
         starts, self._starts = self._starts, None
         for started in starts or ():
             if not started.done():
@@ -178,10 +195,10 @@ class Child:
         if self.on_up is not None:
             self._call(self.on_up, self)
 
-    def _has_ended(self, proxy: ActorProxy, down: Down) -> None:
-        if proxy is self.proxy:
+    def _has_ended(self, watch: _Watch, down: Down) -> None:
+        if watch is self._watch:
             self.proxy = None
-            self._handle = None
+            self._watch = None
             self._ended(down)
 
     def _ended(self, down: Down) -> None:
@@ -210,6 +227,7 @@ class Child:
     def finish(self, down: Down) -> None:
         """It is supervised no more."""
         self._supervisor._node._roles.end(self.role, down)
+        self.role._child = None
         starts, self._starts = self._starts, None
         for started in starts or ():
             if not started.done():
@@ -243,8 +261,8 @@ class Child:
         if self.proxy is not before:  # it has ended meanwhile
             self._supervisor._stop_actor(after, False)
             return
-        if self._handle is not None:
-            self._handle.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         self.adopt(after)
         ended: asyncio.Future[None] = self._supervisor._loop.create_future()
 

@@ -13,7 +13,6 @@ from ._draining import stop_target
 from ._native import Restarts
 from .exceptions import RestartsExceeded
 from .proxy import aid_of
-from .role import Role
 
 if TYPE_CHECKING:
     from ._making import Making
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from .proxy import ActorProxy
 
 __all__ = ["Engine"]
+
+_BATCH = 500  # ends of actors in one turn of the loop
 
 
 class Member(Protocol):
@@ -65,12 +66,15 @@ class Engine:
         self._rules = rules
         self._parent = parent
         self._children: dict[int, Member] = {}  # by id, in order of start
-        self._ids: dict[Role, int] = {}
         self._downs: deque[Down] = deque(maxlen=rules[1] + 1)
         self._actions: deque[tuple[str, int, float]] = deque()
         self._doing = False
         self._drain = True
         self._exceeded: RestartsExceeded | None = None
+        # To be stopped when the first of them has, and whether others that
+        # are stopped in this turn may join them.
+        self._idle: list[ActorProxy] = []
+        self._gathering = False
         self._starting: set[int] = set()  # of a start, not up or down yet
 
     def __repr__(self) -> str:
@@ -112,8 +116,6 @@ class Engine:
             child.id = machine.add(child.restart, beside=beside)
             beside = beside or child.id
             self._children[child.id] = child
-            if isinstance(child, Child):
-                self._ids[child.role] = child.id
         for child in children:
             self._event("start", child.id)
 
@@ -128,10 +130,38 @@ class Engine:
 
     def _stop_actor(self, proxy: ActorProxy, drain: bool) -> None:
         """Its end is heard of by ``on_end``."""
+        if _is_idle(self._node, proxy):
+            if not drain:
+                self._node._coroutines.end(proxy.number, "stopped", 0)
+                return
+            if self._gathering:
+                self._idle.append(proxy)
+                return
         context = self._node._context.copy()
-        context.run(
-            stop_target, self._node, proxy, drain, None
-        ).add_done_callback(_retrieve)
+        stopped = context.run(stop_target, self._node, proxy, drain, None)
+        stopped.add_done_callback(_retrieve)
+        if not self._idle and _is_idle(self._node, proxy):
+            self._gathering = True
+            self._loop.call_soon(self._end_gathering)
+            stopped.add_done_callback(self._stop_idle)
+
+    def _end_gathering(self) -> None:
+        self._gathering = False
+
+    def _stop_idle(self, _: object = None) -> None:
+        """What was sent to these before they were asked to stop has come:
+        the first of them has stopped, by a message that was sent behind."""
+        some, self._idle = self._idle[:_BATCH], self._idle[_BATCH:]
+        for proxy in some:
+            if _is_idle(self._node, proxy):
+                self._node._coroutines.end(proxy.number, "stopped", 0)
+            elif self._node.mailbox.cell(proxy.number) is not None:
+                context = self._node._context.copy()
+                context.run(
+                    stop_target, self._node, proxy, True, None
+                ).add_done_callback(_retrieve)
+        if self._idle:
+            self._loop.call_soon(self._stop_idle)
 
     def _state_of(self, child: Member) -> str:
         if self._machine is None or self._children.get(child.id) is not child:
@@ -194,8 +224,6 @@ class Engine:
 
     def _forget(self, child: Member) -> None:
         del self._children[child.id]
-        if isinstance(child, Child):
-            del self._ids[child.role]
         assert self._machine is not None
         self._machine.remove(child.id)
 
@@ -260,7 +288,6 @@ class Engine:
         self._downs.clear()
         before = list(self._children.values())
         self._children.clear()
-        self._ids.clear()
         if self._parent is not None:
             self._closed = self._loop.create_future()
         self._enroll_again(before, machine)
@@ -274,8 +301,6 @@ class Engine:
             child.id = machine.add(child.restart, beside=rank)
             ranks.setdefault(id(getattr(child, "recipe", child)), child.id)
             self._children[child.id] = child
-            if isinstance(child, Child):
-                self._ids[child.role] = child.id
         self._starting = {child.id for child in before}
         for child in before:
             self._event("start", child.id)
@@ -327,7 +352,6 @@ class Engine:
         for child in list(self._children.values()):
             child.finish(down)
         self._children.clear()
-        self._ids.clear()
 
     def _escalate(self) -> None:
         _, most, within, *_ = self._rules
@@ -369,6 +393,14 @@ class Engine:
             reason = str(self._exceeded)
             down = Down(aid_of(0), self.name, 0, reason, 1)
         self._parent._is_down(self, down)
+
+
+def _is_idle(node: NodeActor, proxy: ActorProxy) -> bool:
+    """Whether it is a coroutine actor that has nothing but its cell."""
+    cell = node.mailbox.cell(proxy.number)
+    if cell is None or cell.number == node.number:
+        return False
+    return cell.made is None and not cell.busy and not cell.waiting
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -11,6 +11,7 @@ from ._down import Down
 from .proxy import ActorProxy, T_co
 
 if TYPE_CHECKING:
+    from ._children import Child
     from ._native import Cell
     from .commands import AnyCommand
     from .node import NodeActor
@@ -36,7 +37,15 @@ class Role(ActorProxy[T_co]):
     ``send.options(retry=True)``. A stream is not waited for.
     """
 
-    __slots__ = ("_aside", "_down", "_generation", "_home", "_key", "_state")
+    __slots__ = (
+        "_aside",
+        "_child",
+        "_down",
+        "_generation",
+        "_home",
+        "_key",
+        "_state",
+    )
 
     def __init__(
         self,
@@ -53,6 +62,7 @@ class Role(ActorProxy[T_co]):
         self._generation = generation
         self._down: Down | None = None
         self._aside: Aside | None = None
+        self._child: Child | None = None  # in the node of its supervisor
         self._state = _AWAY
         self._away = True
 

@@ -191,9 +191,10 @@ class Supervisor(Engine):
         await started
 
     def _find(self, role: Role | Supervisor) -> Any:
-        id = role.id if isinstance(role, Supervisor) else self._ids.get(role)
-        child: Any = None if id is None else self._children.get(id)
-        if child is None or role not in (child, getattr(child, "role", None)):
+        child: Any = role
+        if isinstance(role, Role):
+            child = self._node._roles.of(role)._child
+        if child is None or self._children.get(child.id) is not child:
             raise ValueError(f"{role!r} is no child of {self!r}")
         return child
 
@@ -201,37 +202,38 @@ class Supervisor(Engine):
 
     async def _start_first(self, children: list[Child]) -> None:
         """Start them, all or none, before the machine hears of them."""
-        spawns: list[asyncio.Future[Any]] = []
+        spawns: list[Any] = []  # futures; of those that are done, proxies
         try:
             for i, child in enumerate(children):
                 if i % _BATCH == _BATCH - 1:
                     await asyncio.sleep(0)
-                spawns.append(child._spawn())
-            for spawn in spawns:
-                await spawn
+                spawn = child._spawn()
+                spawns.append(spawn.result() if spawn.done() else spawn)
+            for i, spawn in enumerate(spawns):
+                if isinstance(spawn, asyncio.Future):
+                    spawns[i] = await spawn
             self._check_open()
         except BaseException as error:
             self._undo(children, spawns, error)
             raise
-        for child, spawn in zip(children, spawns, strict=True):
-            child.adopt(spawn.result())
+        for child, proxy in zip(children, spawns, strict=True):
+            child.adopt(proxy)
         self._enroll(list(children))
 
     def _undo(
-        self,
-        children: list[Child],
-        spawns: list[asyncio.Future[Any]],
-        error: BaseException,
+        self, children: list[Child], spawns: list[Any], error: BaseException
     ) -> None:
         for spawn in spawns:
-            if not spawn.done():
+            if not isinstance(spawn, asyncio.Future):
+                self._stop_actor(spawn, False)
+            elif not spawn.done():
                 spawn.cancel()
             elif not spawn.cancelled() and spawn.exception() is None:
                 self._stop_actor(spawn.result(), False)
         for child in children:
             role = child.role
-            down = Down(role.aid, role.name, 0, f"it did not start: {error}")
-            self._node._roles.end(role, down)
+            reason = f"it did not start: {error}"
+            child.finish(Down(role.aid, role.name, 0, reason))
 
 
 def _count_of(args: tuple[Any, ...]) -> tuple[int | None, tuple[Any, ...]]:

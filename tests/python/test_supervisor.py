@@ -441,3 +441,23 @@ def test_what_cannot_be_is_refused() -> None:
     ):
         with pytest.raises(ValueError):
             pn.supervisor(**wrong)  # type: ignore[arg-type]
+
+
+def test_many_coroutines_have_no_tasks() -> None:
+    count = 20_000
+
+    async def main() -> None:
+        async with pn.supervisor(max_restarts=1000, **QUICK) as sup:
+            tasks = len(asyncio.all_tasks())
+            roles = await sup.spawn(count, kind="coroutine")
+            assert len(asyncio.all_tasks()) == tasks
+            some = roles[:: count // 100]
+            await asyncio.gather(*(end(role) for role in some))
+            asked = [pn.send(role, "ping") for role in some]
+            assert await asyncio.gather(*asked) == ["pong"] * len(some)
+            assert len(sup.children) == count
+            last = pn.send(roles[-1], "ping")
+        assert await last == "pong"  # sent before it was to stop
+        assert {role.state for role in roles} == {"ended"}
+
+    run(main, 60)
