@@ -168,11 +168,18 @@ class Watches:
         """Ask whoever will see the end; False if there is nobody to ask."""
         key = made.key
         whom = self._node._who_sees_end(key)
-        number, text = (key, "") if isinstance(key, int) else (0, key)
-        payload = _number.pack(number) + text.encode()
-        id = next(self._ids)
-        if not whom or not self._post(KIND_WATCH, whom, id, payload):
+        if not whom:
             return False
+        number, text = (key, "") if isinstance(key, int) else (0, key)
+        id = next(self._ids)
+        asked = self._post(
+            KIND_WATCH, whom, id, _number.pack(number) + text.encode()
+        )
+        if not asked and not self._node._lives_here(whom):
+            down = Down("arbiter", "arbiter", whom, "the arbiter is gone")
+            self._tell(made, self._with_node(key, down))
+            return True
+        # A child's link may be lost: its end is coming, and will tell.
         made.asked = whom, id
         self._asked.setdefault(whom, {})[id] = made
         self._waiting.setdefault(key, []).append(made)
