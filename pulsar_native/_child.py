@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
-from . import _context, _logging, _recording, _spec, _stacks
+from . import _context, _ending, _logging, _recording, _spec, _stacks
 from ._managed import ManagedActor, close_loop, open_loop, run_loop
 from ._port import KIND_HELLO, KIND_NOTIFY, KIND_SPEC
 from .commands import latest_serial
@@ -99,6 +99,15 @@ class ProcessActor(ManagedActor):
         super()._forget()
         self._forget_signals(signal.SIGTERM)
 
+    def release(self) -> None:
+        """The process ends: let go of all that was the program's."""
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            if isinstance(handler, _logging.ShippingHandler):
+                root.removeHandler(handler)
+        self._cell.instance = None
+        vars(self).clear()
+
     # --- life ---
 
     def stop(
@@ -150,7 +159,7 @@ def prepare() -> None:
 
 
 # Made before the fork, to be no work after it; it holds no descriptor yet.
-_template = ProcessActor()
+_made = [ProcessActor()]
 
 
 def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
@@ -162,7 +171,8 @@ def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
         errors="backslashreplace",
         line_buffering=True,
     )
-    actor = _template
+    actor = _made.pop()
+    _ending.release.append(actor.release)
     actor._arbiter_pidfd = arbiter_pidfd
     _stacks.install(_recording.adopt(recorder_fd))
     try:

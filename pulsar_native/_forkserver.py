@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from . import _native
+from ._ending import end
 from ._spec import server_environment
 from .exceptions import ForkServerError
 
@@ -292,9 +293,12 @@ def main(
     gc.disable()
     module, _, function = child.partition(":")
     try:
-        _import_all([*PRELOADED, module], preload)
-        run = getattr(importlib.import_module(module), function)
+        for name in (*PRELOADED, module):
+            importlib.import_module(name)
+        run = getattr(sys.modules[module], function)
         _prepare(module)
+        shared = frozenset(sys.modules)
+        _import_all(preload)
     except BaseException as error:
         _refuse(control, error)
     gc.collect()
@@ -304,7 +308,7 @@ def main(
     if found is None:
         os._exit(0)
     gc.enable()
-    sys.exit(run(*_awaited(module, *found)))
+    end(run(*_awaited(module, *found)), shared)
 
 
 def _prepare(module: str) -> None:
@@ -327,9 +331,7 @@ def _awaited(
     return link, pidfd, recorder
 
 
-def _import_all(ours: Sequence[str], preload: Sequence[str]) -> None:
-    for name in ours:
-        importlib.import_module(name)
+def _import_all(preload: Sequence[str]) -> None:
     for name in preload:
         try:
             importlib.import_module(name)

@@ -226,6 +226,14 @@ class Namespaces:
             self._drop(home)
             self._consoles.pop(home, None)
 
+    def release(self) -> list[types.ModuleType]:
+        """Let go of all; the modules that stood for them."""
+        modules = [space.module for space in self._spaces.values()]
+        for home in list(self._spaces):
+            self._drop(home)
+        self._consoles.clear()
+        return modules
+
 
 def _is_own(home: Home) -> bool:
     return home[0] == origin.id

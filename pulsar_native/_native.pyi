@@ -12,7 +12,7 @@ from collections.abc import (
 from contextvars import Context, ContextVar
 from selectors import SelectorKey
 from types import GenericAlias
-from typing import Any, Literal, Self, TypeAlias, TypeVar, final
+from typing import Any, Literal, NoReturn, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -50,6 +50,7 @@ def forkserver_serve(
     control_fd: int, master_pidfd: int, /
 ) -> tuple[int, int, int, int] | None: ...
 def forkserver_freeze() -> None: ...
+def exit_process(code: int, /) -> NoReturn: ...
 def forkserver_wait(
     spare_fd: int, master_pidfd: int, /
 ) -> tuple[int, int] | None: ...

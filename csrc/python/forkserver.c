@@ -6,6 +6,7 @@
 #include "sys/pidfd.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* fork(2) between the interpreter's hooks. The child's hook runs only after
@@ -73,6 +74,20 @@ forkserver_wait(PyObject *Py_UNUSED(module), PyObject *args)
     return Py_BuildValue("(ii)", child.link, child.recorder);
 }
 
+PyDoc_STRVAR(exit_doc,
+             "exit_process($module, code, /)\n--\n\n"
+             "End the process by exit(3): what C libraries have registered\n"
+             "runs, the interpreter is left as it is. Does not return.");
+
+static PyObject *
+exit_process(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int code;
+    if (!PyArg_ParseTuple(args, "i:exit_process", &code))
+        return NULL;
+    exit(code);
+}
+
 PyDoc_STRVAR(open_doc,
              "pidfd_open($module, pid, /)\n--\n\n"
              "A close-on-exec descriptor of the process, readable once it\n"
@@ -112,6 +127,7 @@ pidfd_send_signal(PyObject *module, PyObject *args)
 static PyMethodDef functions[] = {
     {"forkserver_serve", forkserver_serve, METH_VARARGS, serve_doc},
     {"forkserver_wait", forkserver_wait, METH_VARARGS, wait_doc},
+    {"exit_process", exit_process, METH_VARARGS, exit_doc},
     {"pidfd_open", pidfd_open, METH_VARARGS, open_doc},
     {"pidfd_send_signal", pidfd_send_signal, METH_VARARGS, send_signal_doc},
     {NULL, NULL, 0, NULL},
