@@ -189,7 +189,7 @@ def _details(loop: dict[str, Any]) -> Iterator[str]:
 def _idle(page: _Page) -> str:
     if page.pid == 0:
         return "a process that has not begun"
-    return f"process {page.pid} has no actors{_system_state(page.pid)}"
+    return f"process {page.pid} has no actor now{_system_state(page.pid)}"
 
 
 def _system_state(pid: int) -> str:

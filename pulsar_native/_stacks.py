@@ -135,7 +135,8 @@ async def _written_after(
     data = recorder.stacks(max(before, size - LIMIT))
     if data:
         recorder.drop_stacks()
-    return data.decode(errors="replace")
+    text = data.decode(errors="replace")
+    return text.replace("\0", "")  # what another reader gave back
 
 
 def crash_of(child: ActorProxyMonitor) -> str:
