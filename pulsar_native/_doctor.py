@@ -157,7 +157,7 @@ def _actor(page: _Page, loop: dict[str, Any]) -> str:
         where += f", thread {loop['thread']}"
     return (
         f"{_plain(loop['name'])}: {_plain(loop['kind'])} actor "
-        f"{loop['node']}, {where}{_system_state(page.pid)}, {state}, "
+        f"{loop['node']}, {where}{_system_state(page.pid, loop)}, {state}, "
         f"{_doing(loop)}"
     )
 
@@ -170,6 +170,8 @@ def _doing(loop: dict[str, Any]) -> str:
         return f"runs {_plain(command)}{whose} for {seconds:.3f} s"
     if awake is not None:
         return f"awake for {awake:.3f} s"
+    if loop["turned"] is not None:  # a loop that is not ours does not tell
+        return f"handled messages {loop['turned']:.3f} s ago"
     return "asleep"
 
 
@@ -192,13 +194,18 @@ def _idle(page: _Page) -> str:
     return f"process {page.pid} has no actor now{_system_state(page.pid)}"
 
 
-def _system_state(pid: int) -> str:
+def _system_state(pid: int, loop: dict[str, Any] | None = None) -> str:
     """What the system knows that it could not tell itself."""
+    thread = pid if loop is None else loop["thread"]
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        path = Path(f"/proc/{pid}/task/{thread}/stat")
+        stat = path.read_text(errors="replace")
     except OSError:
         return " (has ended)"
-    word = _STATES.get(stat.rpartition(")")[2].split()[0])
+    letter = stat.rpartition(")")[2].split()[0]
+    if letter == "R" and loop is not None and loop["turned"] is not None:
+        return " (on a processor)"
+    word = _STATES.get(letter)
     return f" ({word})" if word else ""
 
 

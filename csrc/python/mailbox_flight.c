@@ -18,7 +18,7 @@ pn_flight_turn(MailboxObject *self)
     if (loop == NULL || main == NULL)
         return;
     if (self->flight.turns)
-        pn_recorder_beat(loop, 0);
+        pn_recorder_turn(loop, self->flight.seen_at);
     set(&loop->asks, pn_pending_count(&self->pending));
     set(&loop->cells, self->cells.count);
     set(&loop->running, main->inflight);

@@ -105,30 +105,36 @@ busy_of(const pn_recorder_loop *loop)
                          (unsigned long long)busy.actor);
 }
 
+/* Seconds since then; None for 0. */
+static PyObject *
+since(int64_t then)
+{
+    if (then == 0)
+        Py_RETURN_NONE;
+    return PyFloat_FromDouble(seconds_since(then));
+}
+
 static PyObject *
 awake_of(const pn_recorder_loop *loop)
 {
-    int64_t awake = loop->awake;
-    if (awake == 0)
-        Py_RETURN_NONE;
-    return PyFloat_FromDouble(seconds_since(awake));
+    return since(loop->awake);
 }
 
 static PyObject *
 describe(const pn_recorder_loop *loop)
 {
     return Py_BuildValue(
-        "{sKsKsNsNsIsIsKsKsNsNsIsIsIsI}", "node",
+        "{sKsKsNsNsIsIsKsKsNsNsNsIsIsIsI}", "node",
         (unsigned long long)loop->node, "manager",
         (unsigned long long)loop->manager, "kind",
         text_of(loop->kind, sizeof loop->kind), "name",
         text_of(loop->name, sizeof loop->name), "state", (unsigned)loop->state,
         "thread", (unsigned)loop->thread, "beats",
         (unsigned long long)loop->beats, "handled",
-        (unsigned long long)loop->handled, "awake", awake_of(loop), "busy",
-        busy_of(loop), "actors", (unsigned)loop->cells, "asks",
-        (unsigned)loop->asks, "running", (unsigned)loop->running, "waiting",
-        (unsigned)loop->waiting);
+        (unsigned long long)loop->handled, "awake", awake_of(loop), "turned",
+        since(loop->turned), "busy", busy_of(loop), "actors",
+        (unsigned)loop->cells, "asks", (unsigned)loop->asks, "running",
+        (unsigned)loop->running, "waiting", (unsigned)loop->waiting);
 }
 
 PyDoc_STRVAR(loops_doc, "loops($self, /)\n--\n\n"

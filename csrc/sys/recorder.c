@@ -135,6 +135,7 @@ reset(pn_recorder_loop *loop)
     loop->manager = 0;
     loop->beats = 0;
     loop->awake = 0;
+    loop->turned = 0;
     loop->commands = 0;
     loop->handled = 0;
     loop->state = 0;

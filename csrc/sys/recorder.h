@@ -48,6 +48,8 @@ typedef struct {
     _Atomic uint64_t manager;  /* number of the node that manages it, or 0 */
     _Atomic uint64_t beats;    /* turns of the loop */
     _Atomic int64_t awake;     /* since when; 0: it sleeps, or does not tell */
+    _Atomic int64_t turned;    /* end of the latest turn, if it does not
+                                * tell; else 0 */
     _Atomic uint64_t commands; /* sequence of plain functions */
     _Atomic int64_t began;     /* of the latest: when it began, */
     _Atomic uint64_t actor;    /* whose it is, */
@@ -174,6 +176,15 @@ pn_recorder_beat(pn_recorder_loop *loop, int64_t now)
 {
     uint64_t beats = atomic_load_explicit(&loop->beats, memory_order_relaxed);
     atomic_store_explicit(&loop->awake, now, memory_order_relaxed);
+    atomic_store_explicit(&loop->beats, beats + 1, memory_order_relaxed);
+}
+
+/* It has made a turn, of which its end alone is known. */
+static inline void
+pn_recorder_turn(pn_recorder_loop *loop, int64_t now)
+{
+    uint64_t beats = atomic_load_explicit(&loop->beats, memory_order_relaxed);
+    atomic_store_explicit(&loop->turned, now, memory_order_relaxed);
     atomic_store_explicit(&loop->beats, beats + 1, memory_order_relaxed);
 }
 

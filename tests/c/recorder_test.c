@@ -198,6 +198,8 @@ test_beats_count_turns(void)
     CHECK(loop->beats == 1 && loop->awake == 5);
     pn_recorder_sleep(loop);
     CHECK(loop->beats == 1 && loop->awake == 0);
+    pn_recorder_turn(loop, 7);
+    CHECK(loop->beats == 2 && loop->awake == 0 && loop->turned == 7);
     pn_recorder_close(&recorder);
 }
 
