@@ -76,12 +76,12 @@ text_of(const char *bytes, size_t size)
                                 "replace");
 }
 
-/* A time as seconds that have passed since; 0 if it is to come. */
+/* A time as seconds that have passed since; 0 if it is to come, or none. */
 static double
 seconds_since(int64_t then)
 {
-    int64_t passed = pn_clock_now() - then;
-    return passed > 0 ? (double)passed / 1e9 : 0.0;
+    int64_t now = pn_clock_now();
+    return then > 0 && then < now ? (double)(now - then) / 1e9 : 0.0;
 }
 
 /* The command's name, without its mark. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import resource
 import signal
 import time
@@ -345,6 +346,27 @@ class _Port:
 
     def __getattr__(self, name: str) -> Any:
         return None
+
+
+def test_whatever_a_process_has_written_is_read_without_harm() -> None:
+    seed = int(os.environ.get("PN_SEED", time.time_ns() % (1 << 32)))
+    print(f"PN_SEED={seed}")
+    chance = random.Random(seed)
+    for bits in (8, 2, 1) * 5:
+        recorder = Recorder()
+        size = os.fstat(recorder.fileno()).st_size
+        noise = chance.randbytes(size)
+        words = (noise[i : i + 8] for i in range(0, size, 8))
+        noise = b"".join(
+            word if chance.random() < bits / 8 else bytes(8) for word in words
+        )
+        os.pwrite(recorder.fileno(), noise[64:], 64)
+        recorder.records()
+        for loop in recorder.loops():
+            assert loop["busy"] is None or loop["busy"][1] >= 0
+            recorder.busy(loop["node"])
+        for line in _recording.read(recorder):
+            assert str(line)
 
 
 def test_other_files_are_refused() -> None:
