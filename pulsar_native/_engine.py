@@ -75,6 +75,7 @@ class Engine:
         # are stopped in this turn may join them.
         self._idle: list[ActorProxy] = []
         self._gathering = False
+        self._halted: set[int] = set()  # stopped by hand, for good
         self._starting: set[int] = set()  # of a start, not up or down yet
 
     def __repr__(self) -> str:
@@ -177,6 +178,7 @@ class Engine:
         if self._children.get(id) is not child:
             return False
         self._drain = drain
+        self._halted.add(id)
         self._event("halt", id)
         return id in self._children
 
@@ -217,6 +219,7 @@ class Engine:
             self._parent is not None
             and self._machine.phase in ("ending", "closed")
             and child.restart != "temporary"
+            and child.id not in self._halted
         ):
             return
         self._forget(child)
@@ -224,6 +227,7 @@ class Engine:
 
     def _forget(self, child: Member) -> None:
         del self._children[child.id]
+        self._halted.discard(child.id)
         assert self._machine is not None
         self._machine.remove(child.id)
 

@@ -10,7 +10,7 @@ from ._aside import Message
 from ._native import current_cell
 from ._relayed import Relayed
 from .arbiter import use_actor
-from .exceptions import ActorDown
+from .exceptions import ActorDown, ActorStopping
 from .role import Role
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _attempted(
     aid = inner.sent_to if isinstance(inner, Relayed) else outer.sent_to
     if (
         outer.done()
-        or not isinstance(error, ActorDown)
+        or not isinstance(error, ActorDown | ActorStopping)
         or error.aid != aid
         or not role._fell(aid)
     ):

@@ -235,6 +235,53 @@ def test_retry_asks_the_successor(kind: str) -> None:
     run(main)
 
 
+def test_a_thread_that_cannot_be_killed_has_a_successor() -> None:
+    async def main() -> None:
+        async with pn.supervisor(**QUICK) as sup:
+            role = await sup.spawn(kind="thread")
+            asked = ask(role, _block)
+            await until(lambda: _blocked)
+            kill(sup, role)
+            assert isinstance(await failure(asked), pn.ActorDown)
+            assert await pn.send(role, "ping") == "pong"
+            assert role.down is not None
+            assert "thread" in role.down.reason
+            assert not _free.is_set()
+            _free.set()
+
+    run(main)
+
+
+_free = threading.Event()
+_blocked: list[Any] = []
+
+
+def _block(actor: Any) -> None:
+    _blocked.append(actor)
+    _free.wait(60)
+
+
+def test_one_that_is_stopped_by_hand_stays_so() -> None:
+    async def main() -> None:
+        async with pn.supervisor(**QUICK) as top:
+            sub = await top.supervisor(max_restarts=0, **QUICK)
+            bad = await sub.spawn(kind="coroutine")
+            slow = await sub.spawn(kind="coroutine")
+            asked = pn.send(slow, sup_wait)
+            stopping = asyncio.create_task(sub.stop_child(slow))
+            await asyncio.sleep(0)
+            await end(bad)
+            await until(lambda: sub.state == "ending")
+            kill(sub, slow)
+            assert isinstance(await failure(asked), pn.ActorDown)
+            await stopping
+            assert slow.state == "ended"
+            assert await pn.send(bad, "ping") == "pong"
+            assert sub.children == (bad,)
+
+    run(main)
+
+
 def test_retry_is_for_roles() -> None:
     async def main() -> None:
         proxy = await pn.spawn(kind="coroutine")
@@ -443,9 +490,10 @@ def test_what_cannot_be_is_refused() -> None:
             pn.supervisor(**wrong)  # type: ignore[arg-type]
 
 
-def test_many_coroutines_have_no_tasks() -> None:
-    count = 20_000
-
+@pytest.mark.parametrize(
+    "count", [5_000, pytest.param(100_000, marks=pytest.mark.soak)]
+)
+def test_many_coroutines_have_no_tasks(count: int) -> None:
     async def main() -> None:
         async with pn.supervisor(max_restarts=1000, **QUICK) as sup:
             tasks = len(asyncio.all_tasks())
@@ -460,4 +508,4 @@ def test_many_coroutines_have_no_tasks() -> None:
         assert await last == "pong"  # sent before it was to stop
         assert {role.state for role in roles} == {"ended"}
 
-    run(main, 60)
+    run(main, 120)
