@@ -258,7 +258,8 @@ class Child:
             return
         after = await self._spawn()
         node = self._supervisor._node
-        if self.proxy is not before:  # it has ended meanwhile
+        if self.proxy is not before or self.state != "up":
+            # It has ended meanwhile, or is to.
             self._supervisor._stop_actor(after, False)
             return
         if self._watch is not None:

@@ -108,10 +108,11 @@ class Engine:
         if self.state not in ("open", "restarting"):
             raise RuntimeError(f"{self!r} takes no children now")
 
-    def _enroll(self, children: list[Any]) -> None:
+    def _enroll(self, children: list[Any], beside: int = 0) -> None:
+        """Let the machine have them: one after the other, or in one place
+        with the child *beside*."""
         machine = self._machine
         assert machine is not None
-        beside = 0
         child: Any
         for child in children:
             child.id = machine.add(child.restart, beside=beside)

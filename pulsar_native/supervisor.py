@@ -12,8 +12,10 @@ from ._coroutine import CoroutineActor
 from ._down import Down
 from ._engine import Engine
 from ._making import sort_out
+from ._pool_keeper import Keeper, take_limits
 from .arbiter import use_actor
 from .node import NodeActor
+from .pool import Pool
 from .role import Role
 
 __all__ = ["Supervisor", "supervisor"]
@@ -147,32 +149,35 @@ class Supervisor(Engine):
         """Start actors under it: ``spawn([n,] cls=None, *args, **params)``.
 
         All else is as for ``pulsar_native.spawn``. Without *n*, an int, the
-        result is a Role, after the handshake; with it a list of *n* roles,
+        result is a Role, after the handshake; with it a Pool of *n* workers,
         which in the order of children count as one. *restart* says which ends
         are followed by a new start: all (``permanent``), those that are
         abnormal (``transient``: anything but the exit code 0), or none
         (``temporary``). One that is not started again is no child any more.
 
         *name* is the role's, and that of its actor; the actors of n roles are
-        called ``name-0`` and so on.
+        called ``name-0`` and so on. A worker of a pool is replaced, after its
+        successor is up, when it has had *max_requests* asks, when its process
+        has *max_memory* bytes in memory, and after *max_age* seconds: each of
+        them up to a fifth earlier, at random.
 
         Raises what ``spawn`` does; then nothing was started. RuntimeError
         outside its block.
         """
         _check_restart(restart)
         count, args = _count_of(args)
+        limits = None if count is None else take_limits(params)
         cls = args[0] if args else None
         making, options = sort_out(cls, args[1:], params)
         recipe = Recipe(making, options, restart)
         self._check_open()
-        names = [name or ""]
-        if count is not None:
-            names = [f"{name}-{i}" if name else "" for i in range(count)]
-        children = [Child(self, recipe, n) for n in names]
-        await self._start_first(children)
-        if count is None:
-            return children[0].role
-        return [child.role for child in children]
+        if count is not None and limits is not None:
+            keeper = Keeper(self, recipe, name, limits)
+            await keeper.scale(count)
+            return Pool(name or "pool", keeper.key, keeper.members, keeper)
+        child = Child(self, recipe, name or "")
+        await self._start_first([child])
+        return child.role
 
     async def stop_child(self, role: Role | Supervisor) -> None:
         """Stop one for good, drained, and wait until it has ended. ValueError
@@ -200,8 +205,11 @@ class Supervisor(Engine):
 
     # --- children ---
 
-    async def _start_first(self, children: list[Child]) -> None:
-        """Start them, all or none, before the machine hears of them."""
+    async def _start_first(
+        self, children: list[Child], beside: int = 0
+    ) -> None:
+        """Start them, all or none, before the machine hears of them; in the
+        order of children *beside* that one."""
         spawns: list[Any] = []  # futures; of those that are done, proxies
         try:
             for i, child in enumerate(children):
@@ -218,7 +226,7 @@ class Supervisor(Engine):
             raise
         for child, proxy in zip(children, spawns, strict=True):
             child.adopt(proxy)
-        self._enroll(list(children))
+        self._enroll(list(children), beside)
 
     def _undo(
         self, children: list[Child], spawns: list[Any], error: BaseException
