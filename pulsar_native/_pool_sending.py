@@ -23,7 +23,7 @@ from .proxy import ActorProxy, aid_of
 if TYPE_CHECKING:
     from .pool import Pool
 
-__all__ = ["Send", "ask_members", "own_keeper"]
+__all__ = ["Send", "ask_members", "failed", "own_keeper"]
 
 _PAUSE, _PAUSE_MAX = 0.001, 0.05  # seconds, before the next attempt
 
@@ -45,15 +45,17 @@ class Send:
         from here that are not answered.
 
         If none is up the ask waits for a successor, as for a Role. Fails as
-        the function ``send`` does, and raises ActorNotFound if the pool is
-        empty.
+        the function ``send`` does, with ActorNotFound if the pool is empty.
         """
         pool = self._pool
         if self._retry or not pool._plain:
             return _Asking(pool, self._member, self._retry).begin(
                 command, args, kwargs
             )
-        member = self._member or pool._choose()
+        try:
+            member = self._member or pool._choose()
+        except ActorNotFound as error:
+            return failed(error)
         return pool.ask(member, command, args, kwargs)
 
     def options(self, **options: Any) -> Callable[..., asyncio.Future[Any]]:
@@ -96,14 +98,8 @@ class _Asking:
         self, command: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Relayed:
         """Its future."""
-        cell = current_cell() or use_actor().mailbox
-        self._message = Message(
-            cell,  # type: ignore[arg-type]
-            command,
-            args,
-            kwargs,
-            False,
-        )
+        cell = current_cell() or use_actor()._cell
+        self._message = Message(cell, command, args, kwargs, False)
         self._attempt()
         return self._message.future
 
@@ -142,6 +138,13 @@ class _Asking:
             return
         outer.get_loop().call_later(self._pause, self._attempt)
         self._pause = min(2 * self._pause, _PAUSE_MAX)
+
+
+def failed(error: BaseException) -> asyncio.Future[Any]:
+    """A future that has failed."""
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(error)
+    return future
 
 
 # --- who is in a pool ---

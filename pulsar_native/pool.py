@@ -149,7 +149,10 @@ class Pool(Sequence[Role[Any]]):
         """Have a worker run *command* without a reply, one after the other
         among those that have the fewest asks; else as the function."""
         self._turn += 1
-        member = self._choose(self._turn)
+        try:
+            member = self._choose(self._turn)
+        except ActorNotFound as error:
+            return sending.failed(error)
         self._note(member)
         return tell(member.role, command, *args, **kwargs)
 
