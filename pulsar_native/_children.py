@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -246,9 +246,12 @@ class Child:
             self._waiters = [*(self._waiters or ()), waiter]
             await waiter
 
-    async def replace(self) -> None:
+    async def replace(
+        self, settle: Callable[[ActorProxy], Awaitable[object]]
+    ) -> None:
         """Start a successor beside its actor, give it the role, then drain
-        the former and wait for its end.
+        the former and wait for its end. *settle* is called and awaited
+        between, with the former.
 
         Raises what the spawn does; the former stays then. Nothing if it has
         no actor: one is on its way.
@@ -265,6 +268,7 @@ class Child:
         if self._watch is not None:
             self._watch.cancel()
         self.adopt(after)
+        await settle(before)
         ended: asyncio.Future[None] = self._supervisor._loop.create_future()
 
         def resolve(down: Down) -> None:

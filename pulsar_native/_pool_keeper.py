@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from ._children import Child, Recipe
+from ._scope import deadline
 from .messages import send
+from .proxy import ActorProxy, aid_of
 
 if TYPE_CHECKING:
     from .role import Role
     from .supervisor import Supervisor
 
-__all__ = ["Keeper", "Limits", "Member", "find_keeper", "take_limits"]
+__all__ = [
+    "Keeper",
+    "Limits",
+    "Member",
+    "ask_node",
+    "find_keeper",
+    "take_limits",
+]
 
 _PERIOD = 1.0  # seconds between two looks at memory and age, at most
 _JITTER = 0.2  # a limit is reached by that part earlier, at most
@@ -179,6 +188,8 @@ class Keeper:
         assert member.child is not None and member.lock is not None
         try:
             async with member.lock:
+                if member.child.proxy is not None:
+                    await self._settle(member, member.child.proxy)
                 await member.child.stop()
         finally:
             self._leaving.discard(member.slot)
@@ -194,7 +205,23 @@ class Keeper:
         assert child is not None and member.lock is not None
         async with member.lock:
             if member in self.members and self._is_open():
-                await child.replace()
+                await child.replace(functools.partial(self._settle, member))
+
+    async def _settle(self, member: Member, former: ActorProxy[Any]) -> None:
+        """Wait until all that others have sent to it has come there: it is
+        going to drain, and refuses what comes later."""
+        node = self.supervisor._node
+        _, id = member.role._key
+        slot = None if member in self.members else member.slot
+        asked = [
+            ask_node(number, "_pool_settle", *self.key, slot, former)
+            for number in node._roles.followers(id)
+        ]
+        if asked:
+            await asyncio.wait(asked, timeout=node.cfg.drain_timeout)
+        for future in asked:
+            if not future.cancel() and not future.cancelled():
+                future.exception()
 
     def is_root(self) -> bool:
         """Whether its workers are managed by the very actor of its
@@ -276,6 +303,12 @@ class Keeper:
 def find_keeper(node: int, id: int) -> Keeper | None:
     """That of a pool in this process."""
     return _keepers.get((node, id))
+
+
+def ask_node(node: int, command: str, *args: Any) -> asyncio.Future[Any]:
+    """Ask the actor whose loop is that node, without a deadline."""
+    with deadline(None):
+        return send(ActorProxy(aid_of(node), "actor", node), command, *args)
 
 
 def resident(pid: int | None) -> int:

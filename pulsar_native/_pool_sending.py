@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ._aside import Message
 from ._context import actor_of_loop, running_loop
 from ._native import Request, Scope, current_cell
-from ._pool_keeper import Keeper, Member, find_keeper
+from ._pool_keeper import Keeper, Member, ask_node, find_keeper
 from ._progress import OnProgress, watch
 from ._relayed import Relayed
 from ._scope import deadline
@@ -18,12 +20,12 @@ from .arbiter import use_actor
 from .commands import Command, table
 from .exceptions import ActorDown, ActorNotFound, ActorStopping
 from .messages import send
-from .proxy import ActorProxy, aid_of
+from .proxy import ActorProxy
 
 if TYPE_CHECKING:
     from .pool import Pool
 
-__all__ = ["Send", "ask_members", "failed", "own_keeper"]
+__all__ = ["Send", "ask_members", "enlist", "failed", "own_keeper"]
 
 _PAUSE, _PAUSE_MAX = 0.001, 0.05  # seconds, before the next attempt
 
@@ -170,13 +172,45 @@ def _members_of(
     return [(member.role, member.slot) for member in keeper.members]
 
 
-_pool_members: Command[..., Any] = Command("_pool_members", _members_of)
-table[_pool_members.name] = _pool_members  # serial 0: known everywhere
+async def _settle(
+    request: Request,
+    node: int,
+    id: int,
+    slot: int | None,
+    former: ActorProxy[Any],
+) -> None:
+    """A worker is going to drain: nothing more goes there from here; wait
+    until what has gone there has come."""
+    here = request.actor.mailbox.number
+    for pool in list(_elsewhere.get((here, node, id), ())):
+        pool._drop(slot)
+    with contextlib.suppress(ActorDown, ActorStopping, ActorNotFound):
+        await send(former, "ping")
+
+
+def _serve(name: str, function: Callable[..., Any]) -> None:
+    table[name] = Command(name, function)  # serial 0: known everywhere
+
+
+_serve("_pool_members", _members_of)
+_serve("_pool_settle", _settle)
 
 
 def ask_members(key: tuple[int, int]) -> asyncio.Future[Any]:
     """Who is in a pool, by its keeper."""
-    node, _ = key
-    with deadline(None):
-        keeper: ActorProxy[Any] = ActorProxy(aid_of(node), "actor", node)
-        return send(keeper, "_pool_members", *key)
+    return ask_node(key[0], "_pool_members", *key)
+
+
+# Pools of other nodes, by the node that has them, and their keys.
+_elsewhere: dict[tuple[int, int, int], WeakSet[Pool]] = {}
+
+
+def enlist(pool: Pool) -> None:
+    """A pool that is kept elsewhere has come to the running loop's node."""
+    loop = running_loop()
+    actor: Any = None if loop is None else actor_of_loop(loop)
+    if actor is not None:
+        for empty in [key for key, pools in _elsewhere.items() if not pools]:
+            del _elsewhere[empty]
+        place = actor.mailbox.number, *pool._key
+        _elsewhere.setdefault(place, WeakSet()).add(pool)

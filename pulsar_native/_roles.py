@@ -77,6 +77,10 @@ class Roles:
         self._own.pop(id, None)
         self._followers.pop(id, None)
 
+    def followers(self, id: int) -> list[int]:
+        """The nodes that want to know where a role of its own is."""
+        return list(self._followers.get(id, ()))
+
     # --- all ---
 
     def lost(self, number: int) -> None:

@@ -28,7 +28,6 @@ from ._port import (
     KIND_SPEC,
     KIND_STOP,
 )
-from ._roles import KIND_FOLLOW, KIND_ROLE
 from ._ties import Ties
 from ._watching import KIND_ENDED, KIND_WATCH
 from .commands import latest_serial
@@ -339,9 +338,6 @@ class Manager(NodeActor):
     def _control(
         self, kind: int, source: int, id: int, payload: bytes
     ) -> None:
-        if kind in (KIND_FOLLOW, KIND_ROLE):
-            self._roles.receive(kind, source, id, payload)
-            return
         child = self._children.get(source)
         if child is None:
             return

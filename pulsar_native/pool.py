@@ -309,6 +309,10 @@ class Pool(Sequence[Role[Any]]):
         self._asking = sending.ask_members(self._key)
         self._asking.add_done_callback(self._heard)
 
+    def _drop(self, slot: int | None) -> None:
+        """That worker leaves."""
+        self._members[:] = [m for m in self._members if m.slot != slot]
+
     def _heard(self, asked: asyncio.Future[Any]) -> None:
         self._asking = None
         if asked.cancelled() or asked.exception() is not None:
@@ -382,4 +386,6 @@ def _pool_of(
     keeper = sending.own_keeper(key)
     if keeper is not None:
         return Pool(name, key, keeper.members, keeper)
-    return Pool(name, key, [Member(role, slot) for role, slot in members])
+    pool = Pool(name, key, [Member(role, slot) for role, slot in members])
+    sending.enlist(pool)
+    return pool
