@@ -18,6 +18,7 @@ from .messages import send
 from .proxy import ActorProxy, aid_of
 
 if TYPE_CHECKING:
+    from ._down import Down
     from .role import Role
     from .supervisor import Supervisor
 
@@ -48,6 +49,9 @@ class Limits:
     requests: int | None = None
     memory: int | None = None  # bytes of resident memory
     age: float | None = None  # seconds
+
+
+_NONE = Limits()
 
 
 def take_limits(params: dict[str, Any]) -> Limits:
@@ -102,6 +106,12 @@ class Member:
         self.renewing = False
         self.lock: asyncio.Lock | None = None
 
+    def alone(self) -> asyncio.Lock:
+        """For who stops or replaces it."""
+        if self.lock is None:
+            self.lock = asyncio.Lock()
+        return self.lock
+
     def answered(self, future: asyncio.Future[Any]) -> None:
         """An ask of it is done."""
         self.load -= 1
@@ -128,6 +138,7 @@ class Keeper:
         self._renewing = asyncio.Lock()
         self._renewals: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._fallen = False  # some may have ended for good
         _keepers[self.key] = self
 
     async def grow(self, count: int) -> None:
@@ -150,9 +161,10 @@ class Keeper:
         for slot, child in zip(slots, children, strict=True):
             member = Member(child.role, slot)
             member.child = child
-            member.lock = asyncio.Lock()
-            child.on_up = lambda _, member=member: self._begins(member)
-            self._begins(member)
+            child.on_down = self._on_down
+            if self._limits != _NONE:
+                child.on_up = functools.partial(self._begins, member)
+                self._begins(member, child)
             self.members.append(member)
         self.members.sort(key=lambda member: member.slot)
         self._look_later()
@@ -164,9 +176,15 @@ class Keeper:
                 return member.child
         return None
 
+    def _on_down(self, child: Child, down: Down) -> None:
+        self._fallen = True
+
     def prune(self) -> None:
         """Forget those that will have no successor."""
-        self.members[:] = [m for m in self.members if m.role.state != "ended"]
+        if self._fallen:
+            left = [m for m in self.members if m.role.state != "ended"]
+            self._fallen = any(m.role.state == "away" for m in left)
+            self.members[:] = left
 
     # --- what the program asks for ---
 
@@ -185,9 +203,9 @@ class Keeper:
                 raise done
 
     async def _stop(self, member: Member) -> None:
-        assert member.child is not None and member.lock is not None
+        assert member.child is not None
         try:
-            async with member.lock:
+            async with member.alone():
                 if member.child.proxy is not None:
                     await self._settle(member, member.child.proxy)
                 await member.child.stop()
@@ -202,8 +220,8 @@ class Keeper:
 
     async def _replace(self, member: Member) -> None:
         child = member.child
-        assert child is not None and member.lock is not None
-        async with member.lock:
+        assert child is not None
+        async with member.alone():
             if member in self.members and self._is_open():
                 await child.replace(functools.partial(self._settle, member))
 
@@ -233,13 +251,12 @@ class Keeper:
 
     # --- limits ---
 
-    def _begins(self, member: Member) -> None:
+    def _begins(self, member: Member, child: Child) -> None:
         """It has another actor."""
-        assert member.child is not None
         member.sent = 0
         member.born = self.supervisor._loop.time()
         member.share = 1 - _JITTER * random.random()
-        member.pid = getattr(member.child.proxy, "pid", None)
+        member.pid = getattr(child.proxy, "pid", None)
         if member.pid is None and self._limits.memory is not None:
             asked = send(member.role, "info")
             asked.add_done_callback(functools.partial(_learn_pid, member))

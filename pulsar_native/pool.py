@@ -10,6 +10,7 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Iterable,
+    Iterator,
     Sequence,
 )
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
@@ -97,11 +98,15 @@ class Pool(Sequence[Role[Any]]):
 
     # --- a sequence ---
 
-    def _roles(self) -> list[Role[Any]]:
-        return [m.role for m in self._members if m.role.state != "ended"]
+    def _present(self) -> list[Member]:
+        """Those that have not ended for good."""
+        if self._keeper is not None:
+            self._keeper.prune()
+            return self._members
+        return [m for m in self._members if m.role.state != "ended"]
 
     def __len__(self) -> int:
-        return len(self._roles())
+        return len(self._present())
 
     @overload
     def __getitem__(self, index: int) -> Role[Any]: ...
@@ -110,7 +115,12 @@ class Pool(Sequence[Role[Any]]):
     def __getitem__(
         self, index: int | slice
     ) -> Role[Any] | Sequence[Role[Any]]:
-        return self._roles()[index]
+        if isinstance(index, slice):
+            return [member.role for member in self._present()[index]]
+        return self._present()[index].role
+
+    def __iter__(self) -> Iterator[Role[Any]]:
+        return iter([member.role for member in self._present()])
 
     def __repr__(self) -> str:
         return f"<Pool {self.name!r} of {len(self)}>"
@@ -181,8 +191,7 @@ class Pool(Sequence[Role[Any]]):
         return asyncio.gather(
             *(
                 self.ask(member, command, args, kwargs)
-                for member in self._members
-                if member.role.state != "ended"
+                for member in self._present()
             )
         )
 
@@ -196,7 +205,7 @@ class Pool(Sequence[Role[Any]]):
         """
         hashed = hash_key(key)
         self._look_after()
-        members = [m for m in self._members if m.role.state != "ended"]
+        members = self._present()
         if not members:
             raise ActorNotFound(self.name)
         return Keyed(self, max(members, key=lambda m: weigh(hashed, m.slot)))

@@ -337,7 +337,7 @@ def test_a_program_that_ends_without_shutdown_finishes_its_tasks() -> None:
 import time, pulsar_native as pn
 def slowly(x):
     time.sleep(0.05)
-    print("did", x, flush=True)
+    print(f"did {x}\\n", end="", flush=True)
 ex = pn.Executor(2)
 for x in range(4):
     ex.submit(slowly, x)
