@@ -93,7 +93,8 @@ async def spawn_times(spawn, ask, options):
     """Time spawns: one after another, and ten at once.
 
     ``spawn(name)`` is awaited for a worker, ``ask(worker)`` for 3. Times
-    are in milliseconds: until spawn resolves, until the first answer.
+    are in milliseconds: until spawn resolves, until the first answer. With
+    the option ``pause`` nothing is done so many seconds before each.
     """
     clock = time.perf_counter
     resolved, answered = [], []
@@ -107,6 +108,7 @@ async def spawn_times(spawn, ask, options):
         return (middle - start) * 1e3, (clock() - start) * 1e3
 
     for number in range(options["spawns"] + 1):
+        await asyncio.sleep(options.get("pause", 0))
         resolve, answer = await one(f"one{number}")
         resolved.append(resolve)
         answered.append(answer)
