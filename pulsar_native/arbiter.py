@@ -7,6 +7,7 @@ import atexit
 import collections
 import contextlib
 import functools
+import os
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from . import _context, _logging, _native, _recording
 from ._asked import check_attributes
 from ._down import Down
 from ._draining import drain_all, stop_subordinates
+from ._init import leave_reaping
 from ._selector import mailbox_spinner
 from .actor import Actor
 from .consts import (
@@ -135,10 +137,15 @@ class Arbiter(Manager):
         The first of SIGINT, SIGTERM and SIGQUIT has it drain and stop, a
         second stop without draining, a third kill. With *exit*, sys.exit with
         its exit code if that is not 0. A second call does nothing.
+
+        The first process of a container goes on in a child of itself, and
+        only reaps what others leave behind; so does a subreaper.
         """
         if self.state > ACTOR_STATES.INITIAL:
             return
         self.state = ACTOR_STATES.INACTIVE
+        leave_reaping()
+        self.pid = os.getpid()
         with asyncio.Runner() as runner:
             loop = runner.get_loop()
             try:

@@ -1,6 +1,8 @@
 #include "python/system.h"
 
+#include "python/error.h"
 #include "sys/cpus.h"
+#include "sys/init.h"
 
 PyDoc_STRVAR(
     usable_cpus_doc,
@@ -16,7 +18,34 @@ usable_cpus(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return PyLong_FromLong(pn_cpus_usable());
 }
 
+PyDoc_STRVAR(init_is_needed_doc,
+             "init_is_needed($module, /)\n--\n\n"
+             "Whether orphans become children of this process.");
+
+static PyObject *
+init_is_needed(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(pn_init_is_needed());
+}
+
+PyDoc_STRVAR(init_go_on_doc,
+             "init_go_on($module, /)\n--\n\n"
+             "Go on in a child, while this process reaps, passes signals on\n"
+             "and ends as the child does. No at-fork handler is called.\n"
+             "Raises OSError.");
+
+static PyObject *
+init_go_on(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    int err = pn_init_go_on();
+    if (err < 0)
+        return pn_raise_status(PyModule_GetState(module), err);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"init_is_needed", init_is_needed, METH_NOARGS, init_is_needed_doc},
+    {"init_go_on", init_go_on, METH_NOARGS, init_go_on_doc},
     {"usable_cpus", usable_cpus, METH_NOARGS, usable_cpus_doc},
     {NULL, NULL, 0, NULL},
 };

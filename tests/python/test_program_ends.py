@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from actors_help import (
     PATIENCE,
     Program,
     alive,
+    environment,
     leftovers,
     run,
     stat_of,
@@ -252,6 +254,71 @@ def _leave(command: str) -> str:
     ) as process:
         assert process.stdout is not None
         return process.stdout.readline()
+
+
+FIRST = """
+import asyncio, ctypes, os, subprocess, sys
+import pulsar_native as pn
+
+async def start(arbiter):
+    orphans = [leave() for _ in range(5)]
+    worker = await pn.spawn()
+    assert await pn.send(worker, "ping") == "pong"
+    process = await asyncio.create_subprocess_exec("sh", "-c", "exit 5")
+    other = subprocess.Popen(["sh", "-c", "exit 6"])
+    while any(os.path.exists(f"/proc/{pid}") for pid in orphans):
+        await asyncio.sleep(0.005)
+    print(await process.wait(), other.wait(), os.getppid(), flush=True)
+    if sys.argv[1:]:
+        arbiter.stop(exit_code=8)
+
+def leave():
+    command = "(sh -c 'echo $$; exec >&-; exec sleep 0.01' &)"
+    found = subprocess.run(
+        ["sh", "-c", command], stdout=subprocess.PIPE, check=True
+    )
+    return int(found.stdout)
+
+def stopping(arbiter):
+    print("hook", flush=True)
+
+if os.getpid() != 1:
+    PR_SET_CHILD_SUBREAPER = 36
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+pn.arbiter(start=start, stopping=stopping, exit_timeout=1).start()
+"""
+
+
+def test_a_first_process_reaps_strangers_and_nothing_else() -> None:
+    with Program("-c", FIRST) as program:
+        assert program.line() == f"5 6 {program.pid}"
+        os.kill(program.pid, signal.SIGTERM)
+        code, out, err = program.result()
+        assert (code, out) == (signal.SIGTERM, "hook\n"), err
+        assert not program.group()
+
+
+def _namespaces() -> bool:
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(not _namespaces(), reason="no namespaces to be had")
+def test_process_one_reaps_strangers_and_nothing_else() -> None:
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable]
+    done = subprocess.run(
+        [*command, "-c", FIRST, "stop"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(),
+    )
+    assert done.stdout == "5 6 1\nhook\n", done.stderr
+    assert done.returncode == 8
 
 
 BUSY = """
