@@ -8,6 +8,7 @@
 #include "python/frame.h"
 #include "python/frameparser.h"
 #include "python/immortal.h"
+#include "python/lives.h"
 #include "python/mailbox_type.h"
 #include "python/memory.h"
 #include "python/parcel.h"
@@ -57,19 +58,15 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver,  pn_add_immortal,
-    pn_add_forkchannel, pn_add_command,
-    pn_add_proxy,       pn_add_cell,
-    pn_add_request,     pn_add_scope,
-    pn_add_replier,     pn_add_recorder,
-    pn_add_mailbox,     pn_add_spinner,
-    pn_add_frame,       pn_add_frameparser,
-    pn_add_websocket,   pn_add_down,
-    pn_add_plain,       pn_add_memory,
-    pn_add_parcel,      pn_add_askfuture,
-    pn_add_sink,        pn_add_source,
-    pn_add_stream,      pn_add_system,
-    pn_add_restarts,    NULL,
+    pn_add_forkserver, pn_add_immortal,    pn_add_forkchannel,
+    pn_add_command,    pn_add_proxy,       pn_add_cell,
+    pn_add_request,    pn_add_scope,       pn_add_replier,
+    pn_add_recorder,   pn_add_mailbox,     pn_add_spinner,
+    pn_add_frame,      pn_add_frameparser, pn_add_websocket,
+    pn_add_down,       pn_add_plain,       pn_add_memory,
+    pn_add_parcel,     pn_add_askfuture,   pn_add_sink,
+    pn_add_source,     pn_add_stream,      pn_add_system,
+    pn_add_restarts,   pn_add_lives,       NULL,
 };
 
 /* Names of methods that are called often. */

@@ -57,6 +57,7 @@ typedef struct {
     PyObject *recorder_type;    /* type Recorder */
     PyObject *spinner_type;     /* type Spinner */
     PyObject *mailbox_type;     /* type Mailbox */
+    PyObject *lives_type;       /* type Lives */
     PyObject *restarts_type;    /* type Restarts */
     PyObject *frame_type;       /* type Frame */
     PyObject *frameparser_type; /* type FrameParser */

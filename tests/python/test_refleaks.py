@@ -224,6 +224,7 @@ RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "ForkChannel": channels,
     "Frame": frames,
     "FrameParser": lambda n: [_native.FrameParser(0) for _ in range(n)],
+    "Lives": lambda n: [_native.Lives() for _ in range(n)],
     "Mailbox": mailboxes,
     "Memory": memories,
     "Recorder": recorders,
