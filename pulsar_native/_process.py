@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -124,6 +125,14 @@ class ProcessCarrier:
         """Send SIGKILL. False before it is reported: it may never be."""
         self.signal(signal.SIGKILL)
         return self._child.pid is not None
+
+    def has_ended(self) -> bool:
+        """Whether it has; False before it is reported."""
+        if self._pidfd < 0:
+            return False
+        ends = select.poll()
+        ends.register(self._pidfd, select.POLLIN)
+        return bool(ends.poll(0))
 
     def drain(self) -> None:
         """Show what is left in its pipe."""

@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from ._making import Making
@@ -22,6 +22,7 @@ __all__ = [
     "Carrier",
     "Exit",
     "Kind",
+    "KnowsEnd",
     "LocalKind",
     "chosen_kind",
     "dump_spec",
@@ -80,6 +81,14 @@ class Carrier(Protocol):
         """Let go of it: nothing more is asked or reported. *forked* in a
         process forked by somebody else, where the loop must not be touched.
         More than one call does no harm."""
+
+
+@runtime_checkable
+class KnowsEnd(Protocol):
+    """A carrier that can tell whether it has ended, before its report."""
+
+    def has_ended(self) -> bool:
+        """Whether it has; False, too, if that is not known."""
 
 
 class Kind(Protocol):

@@ -33,7 +33,7 @@ from ._watching import KIND_ENDED, KIND_WATCH
 from .commands import latest_serial
 from .consts import ACTOR_ACTION_TIMEOUT
 from .exceptions import ActorStartError
-from .kinds import Exit, Kind, get_kind
+from .kinds import Exit, Kind, KnowsEnd, get_kind
 from .node import NodeActor
 from .proxy import ActorProxy, aid_of, new_number, node_of
 from .utils.config import Config
@@ -42,6 +42,7 @@ __all__ = ["Manager"]
 
 _SHORTEST = 2.0  # seconds that an actor has to end, at least
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
+_REPORT_GRACE = 5.0  # between a process's end and the report of how it came
 _ages = itertools.count(2)  # the arbiter is 1
 
 
@@ -252,6 +253,9 @@ class Manager(NodeActor):
         """The link is gone and the process lives: it is of no use."""
         if child._exit is not None or child.number not in self._children:
             return
+        if isinstance(child.carrier, KnowsEnd) and child.carrier.has_ended():
+            self._await_report(child)
+            return
         grace: float = 0
         if child.stopping_start is None:
             lost = f"link lost: {child._link_lost}"
@@ -267,6 +271,15 @@ class Manager(NodeActor):
             (grace + ACTOR_ACTION_TIMEOUT, child.kill),
         ):
             child._timers.append(self._loop.call_later(seconds, act))
+
+    def _await_report(self, child: ActorProxyMonitor) -> None:
+        """It has ended, though who reaps it is too busy to say how."""
+        self._fail_asks(child, child._report())
+        self.mailbox.disconnect(child.number)
+        end = Exit(f"its {child.kind} has ended")
+        child._timers.append(
+            self._loop.call_later(_REPORT_GRACE, self.child_ended, child, end)
+        )
 
     def _end(self, child: ActorProxyMonitor) -> None:
         """The actor is down: everybody whom it concerns hears so."""

@@ -8,9 +8,10 @@ import signal
 from typing import Any
 
 import pytest
-from actors_help import ask, failure, run, until
+from actors_help import ask, failure, run, stat_of, until, wait_until
 
 import pulsar_native as pn
+from pulsar_native import _forkserver, manager
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -468,5 +469,66 @@ def test_who_does_not_stop_is_terminated() -> None:
         await until(lambda: node()._children[two.number]._timers, "it ends")
         os.kill(two.pid, signal.SIGCONT)
         assert (await watched).reason.startswith("tied to ")
+
+    run(main)
+
+
+# --- while the fork server cannot say how it came ---
+
+
+@pytest.fixture
+def stopped_server() -> Any:
+    """Stops the fork server; goes on with it at the end."""
+    stopped: list[int] = []
+
+    def stop() -> None:
+        pid = _forkserver.server_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        stopped.append(pid)
+        wait_until(lambda: (stat_of(pid) or "?")[0] == "T", "it stops")
+
+    def resume() -> None:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+    stop.resume = resume  # type: ignore[attr-defined]
+    yield stop
+    resume()
+
+
+def test_asks_fail_before_it_is_known_how_it_came(stopped_server: Any) -> None:
+    async def main() -> None:
+        target = await pn.spawn()
+        watched = pn.watch(target)
+        asked = ask(target, begin_and_wait)
+        await pn.send(target, "ping")
+        stopped_server()
+        target.kill()
+        error = await failure(asked)
+        assert isinstance(error, pn.ActorDown)
+        assert error.reason == "its process has ended"
+        assert isinstance(await failure(ask(target, die)), pn.ActorDown)
+        assert not watched.done()
+        stopped_server.resume()
+        down = await watched
+        assert (down.reason, down.signal) == ("killed by SIGKILL", 9)
+
+    run(main)
+
+
+def test_a_report_that_never_comes_is_not_waited_for(
+    stopped_server: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(manager, "_REPORT_GRACE", 0.2)
+
+    async def main() -> None:
+        target = await pn.spawn()
+        watched = pn.watch(target)
+        stopped_server()
+        target.kill()
+        down = await watched
+        assert (down.reason, down.signal) == ("its process has ended", None)
+        stopped_server.resume()
 
     run(main)
