@@ -19,6 +19,14 @@ def spins_here(request: Any, seconds: float) -> str:
     return _spin(time.monotonic() + seconds)
 
 
+@pn.command()
+def spins_while(request: Any, path: str) -> str:
+    """Busy as long as that file is there."""
+    while os.path.exists(path):
+        time.sleep(0.002)
+    return "spun"
+
+
 def _spin(end: float) -> str:
     while time.monotonic() < end:
         pass

@@ -61,7 +61,7 @@ def test_actors_of_all_kinds_stand_below_their_arbiter() -> None:
         for _ in range(3):
             await pn.spawn(kind="coroutine")
         assert await pn.send(children[0], "echo", "hello") == "hello"
-        code, text, errors = await doctor(os.getpid())
+        code, text, errors = await doctor(os.getpid(), "--records", 1000)
         assert (code, errors) == (FINE, "")
         first = text.splitlines()[0]
         assert first.startswith(

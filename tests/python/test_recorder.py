@@ -10,11 +10,12 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from actors_help import ask, failure, leftovers, run, until
-from hangs_commands import spins_here
+from hangs_commands import spins_here, spins_while
 
 import pulsar_native as pn
 from pulsar_native import _native, _recording
@@ -61,17 +62,20 @@ async def _asks(actor: Any, target: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", (*PROCESSES, "thread"))
-def test_plain_function_that_runs_is_seen(kind: str) -> None:
+def test_plain_function_that_runs_is_seen(kind: str, tmp_path: Path) -> None:
     async def main() -> None:
         child = await pn.spawn(kind=kind)
         recorder = recorder_of(child)
-        asked = pn.send(child, spins_here, 1.0)
+        file = tmp_path / "spin"
+        file.touch()
+        asked = pn.send(child, spins_while, str(file))
         name, seconds, actor = await until(lambda: recorder.busy(child.number))
-        assert name == "spins_here" and actor == child.number
+        assert name == "spins_while" and actor == child.number
         assert 0 <= seconds < 60
         later = await until(lambda: recorder.busy(child.number))
         assert later[1] > seconds
         assert recorder.awake(child.number) is not None
+        file.unlink()
         assert await asked == "spun"
         await until(lambda: recorder.busy(child.number) is None)
 
