@@ -13,6 +13,7 @@ from actors_help import run, until
 
 import pulsar_native as pn
 from pulsar_native._down import Down, Ends
+from pulsar_native._process import exit_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -174,6 +175,21 @@ def test_many_coroutine_actors_are_watched_at_once() -> None:
         assert {down.number for down in told} == {p.number for p in proxies}
         assert not node()._watches.numbers()
         assert loop.is_running()
+
+    run(main)
+
+
+def test_a_dumped_core_is_told() -> None:
+    async def main() -> None:
+        proxy = await pn.spawn(kind="process")
+        proxy.kill()
+        await proxy.join()
+        for core in (False, True):
+            proxy._exit = exit_of(0, signal.SIGSEGV, core)
+            down = proxy._report()
+            assert down.core is core
+            assert down.error().core is core
+            assert ("core dumped" in down.reason) is core
 
     run(main)
 
