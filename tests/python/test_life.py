@@ -547,7 +547,7 @@ def test_actors_of_an_arbiter_that_is_killed_are_gone_in_a_second(
 ) -> None:
     with Program("-c", DIES, stopped) as program:
         assert program.line() == "ready"
-        assert len(program.group()) == 5
+        assert len(program.group()) >= 5  # and spare ones
         start = time.monotonic()
         os.kill(program.pid, signal.SIGKILL)
         wait_until(lambda: not program.group(), "all processes end")
