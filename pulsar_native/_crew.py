@@ -136,15 +136,17 @@ class Crew:
 
     def _give(self, worker: Worker, works: list[Work]) -> None:
         together = len(works) > 1
+        calls = [worker.call(work) for work in works]
         try:
             asked = self._context.run(
                 self._actor.mailbox.send,
                 worker.proxy,
                 Hand.together if together else Hand.work,
-                ([w.call for w in works],) if together else works[0].call,
+                (calls,) if together else calls[0],
                 {},
             )
         except Exception as error:
+            worker.forget_told()  # nothing has left
             if not together:
                 works[0].fail(error)
                 return

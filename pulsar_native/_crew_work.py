@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
-import sys
-from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from . import _pickling
-from ._hand import Call, Pickled, Raised
-from ._importable import is_importable
+from ._crew_names import Call, Sent, definition_of, is_async, place_of
+from ._hand import Pickled, Raised
 from ._pickling import is_plain
 
 if TYPE_CHECKING:
@@ -23,16 +19,13 @@ __all__ = ["Work", "Worker"]
 
 _AHEAD = 0.002  # seconds of work that may wait at a worker
 _DEEPEST = 64  # tasks at a worker, at most
-_PLACES = 1000  # functions whose places are remembered
 _LATE = 0.01  # seconds without a result: its tasks are not short any more
 
 
 class Work:
     """One task: what to call, and the future of its result."""
 
-    call: tuple[Callable[..., Any] | str, tuple[Any, ...], dict[str, Any]]
-
-    __slots__ = ("_begun", "alone", "call", "deaths", "future")
+    __slots__ = ("_begun", "alone", "call", "deaths", "definition", "future")
 
     def __init__(
         self,
@@ -42,8 +35,9 @@ class Work:
         function, args, kwargs = call
         self.future = future
         self.call = place_of(function) or function, args, kwargs
+        self.definition = definition_of(self.call[0])
         # Whether it goes in a message of its own: what is large or awaited.
-        self.alone = _is_async(function) or not is_plain((args, kwargs))
+        self.alone = is_async(function) or not is_plain((args, kwargs))
         self.deaths = 0  # of workers that had it and had not begun it
         self._begun = False
 
@@ -84,6 +78,7 @@ class Worker:
     """One of them: its actor, and its tasks in the order of their sending."""
 
     __slots__ = (
+        "_known",
         "depth",
         "last",
         "left",
@@ -98,11 +93,28 @@ class Worker:
         self.proxy = proxy
         self.slot = slot
         self.works: dict[Work, int] = {}  # and which of its tasks each is
+        self._known: set[int] = set()  # definitions that it has
         self.sent = 0
         self.left = left  # tasks that it may still take; None: any number
         self.depth = 1  # tasks that it may have at once
         self.pace = 0.0  # seconds a task, lately
         self.last = 0.0  # when it got the first, or a result came
+
+    def call(self, work: Work) -> Sent:
+        """A task as this worker is to get it, next."""
+        definition = work.definition
+        if definition is None:
+            return work.call
+        _, args, kwargs = work.call
+        key = definition.key
+        if key in self._known:
+            return key, args, kwargs
+        self._known.add(key)
+        return (key, definition.pickled), args, kwargs
+
+    def forget_told(self) -> None:
+        """It may not have got what it was told of functions."""
+        self._known.clear()
 
     def takes_more(self, now: float) -> bool:
         """Whether it may have another task beside those that it has: not if
@@ -135,37 +147,3 @@ class Worker:
         self.pace = (self.pace + seconds) / 2 if self.pace else seconds
         ahead = int(_AHEAD / self.pace) if self.pace > 0 else _DEEPEST
         self.depth = min(max(ahead, 1), _DEEPEST)
-
-
-def place_of(function: Callable[..., Any]) -> str | None:
-    """Where a worker finds it, if that is in a module: ``module:name``. It
-    costs less than the function itself, which goes by the same."""
-    if type(function) not in _FUNCTIONS:
-        return None
-    try:
-        return _places[function]
-    except KeyError:
-        pass
-    if len(_places) >= _PLACES:
-        _places.clear()
-    place = _places[function] = _look_up(function)
-    return place
-
-
-_FUNCTIONS = frozenset({FunctionType, BuiltinFunctionType})
-_places: dict[Callable[..., Any], str | None] = {}
-
-
-def _look_up(function: Callable[..., Any]) -> str | None:
-    module, name = function.__module__, function.__qualname__
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is function and is_importable(module):
-        return f"{module}:{name}"
-    return None
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    code = getattr(function, "__code__", None)
-    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE)

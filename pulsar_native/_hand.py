@@ -16,15 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _pickling
+from ._crew_names import Sent
 from .commands import command
 
-__all__ = ["Call", "Hand", "Page", "Pickled", "Raised"]
+__all__ = ["Hand", "Page", "Pickled", "Raised"]
 
 _WIDTH = 8  # bytes of a number
 _SMALL = frozenset({type(None), bool, int, float, complex, str, bytes})
-
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-_Sent = tuple[Callable[..., Any] | str, tuple[Any, ...], dict[str, Any]]
 
 
 class Page:
@@ -120,7 +118,8 @@ class Hand:
     ) -> None:
         self._told = 1  # and one more for each task that was begun
         self._slot = slot
-        self._known: dict[str, Callable[..., Any]] = {}  # by their places
+        self._known: dict[str | int, Callable[..., Any]] = {}
+        self._pickled: dict[int, bytes] = {}
         self._page = None if page is None else _open(page)
         if self._page is not None:
             self._page[slot] = 1
@@ -130,7 +129,7 @@ class Hand:
     @command()
     def work(
         self,
-        function: Callable[..., Any] | str,
+        function: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
@@ -147,17 +146,25 @@ class Hand:
             return _awaited(result)
         return result
 
-    def _function(self, sent: Callable[..., Any] | str) -> Callable[..., Any]:
-        if not isinstance(sent, str):
-            return sent
+    def _function(self, sent: Any) -> Callable[..., Any]:
+        """What was sent as _crew_names.py says."""
+        if type(sent) is tuple:
+            key, pickled = sent
+            self._pickled[key] = pickled
+            sent = key
+        if not isinstance(sent, str | int):
+            return sent  # type: ignore[no-any-return]
         return self._known.get(sent) or self._find(sent)
 
-    def _find(self, place: str) -> Callable[..., Any]:
-        module, _, name = place.partition(":")
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-        self._known[place] = found
+    def _find(self, sent: str | int) -> Callable[..., Any]:
+        if isinstance(sent, int):
+            found: Any = _pickling.loads(self._pickled[sent])
+        else:
+            module, _, name = sent.partition(":")
+            found = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        self._known[sent] = found
         return found  # type: ignore[no-any-return]
 
     def _count(self) -> None:
@@ -166,7 +173,7 @@ class Hand:
             self._page[self._slot] = self._told
 
     @command()
-    def together(self, calls: list[_Sent]) -> Any:
+    def together(self, calls: list[Sent]) -> Any:
         """Several at once: the results, or what stands for them."""
         results: list[Any] = []
         waits = False

@@ -652,3 +652,29 @@ def test_of_tasks_that_go_together_each_has_its_own_result() -> None:
         assert isinstance(failed.__cause__, pn.RemoteTraceback)
         assert isinstance(left, SystemExit) and left.code == x
         assert "stays here" in str(stays) and "stays here" in str(given)
+
+
+def test_functions_of_a_program_follow_what_it_does_to_them() -> None:
+    program = """
+import math, pulsar_native as pn
+def plain(x):
+    return math.floor(x) + 1
+def calls(x):
+    return helper(x)
+with pn.Executor(1) as ex:
+    run = lambda *call: ex.submit(*call).result(20)
+    assert list(ex.map(plain, range(200))) == list(range(1, 201))
+    print(type(ex.submit(calls, 1).exception(20)).__name__)
+    def helper(x):
+        return "first"
+    print(run(calls, 1))
+    def helper(x):
+        return "second"
+    print(run(calls, 1))
+    before = plain
+    def plain(x):
+        return "another"
+    print(run(plain, 1), run(before, 1))
+"""
+    out = program_output("-c", program).split("\n")
+    assert out == ["NameError", "first", "second", "another 2", ""]
