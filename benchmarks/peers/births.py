@@ -102,6 +102,8 @@ class Xoscar:
         self.lock = asyncio.Lock()
 
     async def begin(self):
+        # Where its new interpreters find the actor's module.
+        os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
         create = self.xoscar.create_actor_pool
         self.pool = await create("127.0.0.1:0", n_process=0)
 
