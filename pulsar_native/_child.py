@@ -13,7 +13,13 @@ from collections.abc import Awaitable
 from typing import Any
 
 from . import _context, _ending, _logging, _recording, _spec, _stacks
-from ._managed import ManagedActor, close_loop, open_loop, run_loop
+from ._managed import (
+    ManagedActor,
+    close_loop,
+    open_loop,
+    prepare_loop,
+    run_loop,
+)
 from ._port import KIND_HELLO, KIND_NOTIFY, KIND_SPEC
 from .commands import latest_serial
 from .consts import ACTOR_STATES
@@ -151,11 +157,13 @@ def _become(actor: ProcessActor, payload: bytes) -> None:
     actor._take_values(loaded)
 
 
-def prepare() -> None:
-    """In the server, and in a child that was forked ahead."""
+def prepare(ahead: bool) -> None:
+    """In the server, or in a child that was forked ahead."""
     from ._rehearsal import rehearse
 
     rehearse()
+    if ahead:
+        prepare_loop()
 
 
 # Made before the fork, to be no work after it; it holds no descriptor yet.

@@ -33,7 +33,14 @@ __all__ = ["SPARE", "connect", "death_reason", "server_pid"]
 
 SPARE = "pn-spare"  # the name of a child that was forked ahead: forkspare.h
 ACTOR = "pulsar_native._child:main"
-PRELOADED = ("asyncio", "logging", "pickle", "cloudpickle", "pulsar_native")
+PRELOADED = (
+    "asyncio",
+    "faulthandler",
+    "logging",
+    "pickle",
+    "cloudpickle",
+    "pulsar_native",
+)
 EXIT_TIMEOUT = 2.0  # seconds from the end of the control socket to SIGKILL
 END_TIMEOUT = 0.5  # seconds from a channel's end of file to its server's
 THREAD_GRACE = 0.2  # seconds in which a preload's joined threads vanish
@@ -296,7 +303,7 @@ def main(
         for name in (*PRELOADED, module):
             importlib.import_module(name)
         run = getattr(sys.modules[module], function)
-        _prepare(module)
+        _prepare(module, ahead=False)
         shared = frozenset(sys.modules)
         _import_all(preload)
     except BaseException as error:
@@ -311,11 +318,11 @@ def main(
     end(run(*_awaited(module, *found)), shared)
 
 
-def _prepare(module: str) -> None:
+def _prepare(module: str, ahead: bool) -> None:
     """Do what makes the children's beginning short, if there is such."""
     prepare = getattr(sys.modules[module], "prepare", None)
     if prepare is not None:
-        prepare()
+        prepare(ahead)
 
 
 def _awaited(
@@ -323,7 +330,7 @@ def _awaited(
 ) -> tuple[int, int, int]:
     """What the child is given; one forked ahead gets ready and waits."""
     if spare >= 0:
-        _prepare(module)
+        _prepare(module, ahead=True)
         given = _native.forkserver_wait(spare, pidfd)
         if given is None:
             os._exit(0)

@@ -236,13 +236,30 @@ def _ignore(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
+# Made ahead for the next actor of this process.
+_ready: list[tuple[SpinningSelector, asyncio.SelectorEventLoop]] = []
+
+
+def prepare_loop() -> None:
+    """Make a loop that the next open_loop takes, and let it turn once."""
+    selector, loop = _new_loop()
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    _ready.append((selector, loop))
+
+
+def _new_loop() -> tuple[SpinningSelector, asyncio.SelectorEventLoop]:
+    selector = SpinningSelector()
+    return selector, asyncio.SelectorEventLoop(selector)
+
+
 def open_loop(actor: ManagedActor) -> asyncio.AbstractEventLoop:
     """The actor's own loop: the stock one, which spins before it sleeps."""
-    selector = SpinningSelector(actor.cfg.spin, actor._spins_alone)
+    selector, loop = _ready.pop() if _ready else _new_loop()
+    selector.spin(actor.cfg.spin, actor._spins_alone)
     recorder = _recording.own()
     if recorder is not None:
         selector.record(recorder, actor.number)
-    loop = asyncio.SelectorEventLoop(selector)
     actor._loop, actor._selector = loop, selector
     _context.set_loop_actor(loop, actor)
     asyncio.set_event_loop(loop)

@@ -29,17 +29,19 @@ def use_page(file: int) -> None:
 
 
 class SpinningSelector(selectors.EpollSelector):
-    """epoll, preceded by at most *seconds* of looking without sleeping.
+    """epoll, preceded by a moment of looking without sleeping; see spin."""
 
-    *alone*: only if nobody else who shares the page does so at the time.
-    """
-
-    def __init__(self, seconds: float, alone: bool = False) -> None:
+    def __init__(self, seconds: float = 0.0, alone: bool = False) -> None:
         super().__init__()
-        processors = min(_processors, 2) if alone else _processors
-        self._spinner = Spinner(self.fileno(), _page, processors, seconds)
+        self.spin(seconds, alone)
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._served = -1
+
+    def spin(self, seconds: float, alone: bool = False) -> None:
+        """Look for *seconds* at most, before anything is served. *alone*:
+        only if nobody else who shares the page does so at the time."""
+        processors = min(_processors, 2) if alone else _processors
+        self._spinner = Spinner(self.fileno(), _page, processors, seconds)
 
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: Any = None

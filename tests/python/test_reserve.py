@@ -257,7 +257,7 @@ def test_rehearsing_leaves_nothing() -> None:
         "        threading.enumerate(), _context.living_actors(),\n"
         "        _context.owner(), dict(_spec._server_environ))\n"
         "before = look()\n"
-        "_child.prepare()\n"
+        "_child.prepare(False)\n"
         "assert look() == before, (before, look())\n"
         "assert len(os.listdir('/proc/self/task')) == 1\n"
         "from pulsar_native import _rehearsal\n"
