@@ -178,7 +178,10 @@ class Child:
             error = future.exception()
         if error is None:
             self.adopt(future.result())
-            self._supervisor._is_up(self)
+            if self.state == "stopping":  # since before it was up
+                self.halt(False)
+            else:
+                self._supervisor._is_up(self)
         else:
             self._ended(failed_start(self.name, error))
 
@@ -217,7 +220,7 @@ class Child:
         """Stop its actor; the supervisor hears of its end."""
         spawning = self._spawning
         if spawning is not None:
-            spawning.cancel()  # its actor ends by that
+            self._supervisor._give_up(spawning)
         elif self.proxy is not None:
             self._supervisor._stop_actor(self.proxy, drain)
         else:
@@ -259,7 +262,13 @@ class Child:
         before = self.proxy
         if before is None:
             return
-        after = await self._spawn()
+        spawn = self._spawn()
+        try:
+            await asyncio.wait([spawn])
+        except asyncio.CancelledError:
+            spawn.add_done_callback(self._supervisor._discard)
+            raise
+        after = spawn.result()
         node = self._supervisor._node
         if self.proxy is not before or self.state != "up":
             # It has ended meanwhile, or is to.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ._children import Child, is_normal
 from ._down import Down
 from ._draining import stop_target
-from ._native import Restarts
+from ._native import AskFuture, Restarts
 from .exceptions import RestartsExceeded
 from .proxy import aid_of
 
@@ -129,6 +129,17 @@ class Engine:
         spawned: asyncio.Future[Any]
         spawned = context.run(self._node._spawn_child, making, options)
         return spawned
+
+    def _give_up(self, spawn: asyncio.Future[Any]) -> None:
+        """An actor that is not there yet is to go. What another process is
+        asked for is waited for: its cancelling might cross the answer."""
+        if not isinstance(spawn, AskFuture):
+            spawn.cancel()
+
+    def _discard(self, spawn: asyncio.Future[Any]) -> None:
+        """Nobody has use for that actor, if there is one."""
+        if not spawn.cancelled() and spawn.exception() is None:
+            self._stop_actor(spawn.result(), False)
 
     def _stop_actor(self, proxy: ActorProxy, drain: bool) -> None:
         """Its end is heard of by ``on_end``."""

@@ -197,7 +197,7 @@ class Manager(NodeActor):
         self, child: ActorProxyMonitor, future: asyncio.Future[Any]
     ) -> None:
         """Nobody will have the proxy: the actor is of no use."""
-        if future.cancelled() and not child._started:
+        if future.cancelled():  # even if it has started meanwhile
             child._reason = "its spawn was cancelled", None
             child.kill()
 

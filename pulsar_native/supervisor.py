@@ -219,7 +219,8 @@ class Supervisor(Engine):
                 spawns.append(spawn.result() if spawn.done() else spawn)
             for i, spawn in enumerate(spawns):
                 if isinstance(spawn, asyncio.Future):
-                    spawns[i] = await spawn
+                    await asyncio.wait([spawn])
+                    spawns[i] = spawn.result()
             self._check_open()
         except BaseException as error:
             self._undo(children, spawns, error)
@@ -234,10 +235,9 @@ class Supervisor(Engine):
         for spawn in spawns:
             if not isinstance(spawn, asyncio.Future):
                 self._stop_actor(spawn, False)
-            elif not spawn.done():
-                spawn.cancel()
-            elif not spawn.cancelled() and spawn.exception() is None:
-                self._stop_actor(spawn.result(), False)
+            else:
+                self._give_up(spawn)
+                spawn.add_done_callback(self._discard)
         for child in children:
             role = child.role
             reason = f"it did not start: {error}"
