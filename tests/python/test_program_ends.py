@@ -124,6 +124,58 @@ def test_a_third_signal_kills(tmp_path: Path) -> None:
         wait_until(lambda: not program.group(), "all are gone")
 
 
+TREE = """
+import asyncio, sys
+import pulsar_native as pn
+import draining_commands as commands
+
+gate, where = sys.argv[1:]
+
+async def tree(ready):
+    async with pn.supervisor() as sup:
+        roles = [await sup.spawn(name="a"), await sup.spawn(name="b")]
+        sub = await sup.supervisor()
+        roles.append(await sub.spawn(name="c"))
+        asks = [pn.send(r, commands.until_file, gate) for r in roles]
+        for role in roles:
+            await pn.send(role, commands.swift)
+        ready.set()
+        print(*await asyncio.gather(*asks), flush=True)
+        await asyncio.Event().wait()
+
+async def grow(actor):
+    actor.ready = asyncio.Event()
+    actor.tree = asyncio.create_task(tree(actor.ready))
+    await actor.ready.wait()
+
+async def start(arbiter):
+    if where == "arbiter":
+        await grow(arbiter)
+    else:
+        await pn.spawn(start=grow)
+    print("ready", flush=True)
+
+pn.arbiter(start=start).start()
+"""
+
+
+@pytest.mark.parametrize("where", ["arbiter", "process"])
+def test_a_signal_drains_supervisors_and_starts_nothing_again(
+    where: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with Program("-c", TREE, str(gate), where) as program:
+        assert program.line() == "ready"
+        os.kill(program.pid, signal.SIGTERM)
+        wait_apart()
+        gate.touch()
+        code, out, err = program.result()
+        assert out == "finished finished finished\n", err
+        assert "Traceback" not in err
+        assert code == signal.SIGTERM, err
+        assert not program.group()
+
+
 HALTS = """
 import asyncio, sys
 import pulsar_native as pn
