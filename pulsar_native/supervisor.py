@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from ._children import Child, Recipe
 from ._coroutine import CoroutineActor
@@ -19,6 +19,8 @@ from .pool import Pool
 from .role import Role
 
 __all__ = ["Supervisor", "supervisor"]
+
+T = TypeVar("T")
 
 _BATCH = 500  # spawns between two turns of the loop
 _RESTARTS = ("permanent", "transient", "temporary")
@@ -139,8 +141,38 @@ class Supervisor(Engine):
         rules = (strategy, max_restarts, within, backoff, backoff_max)
         return Supervisor(rules, name, self, restart)
 
+    @overload
     async def spawn(
         self,
+        cls: type[T],
+        /,
+        *args: Any,
+        name: str | None = None,
+        restart: str = "permanent",
+        **params: Any,
+    ) -> Role[T]: ...
+    @overload
+    async def spawn(
+        self,
+        n: int,
+        /,
+        *args: Any,
+        name: str | None = None,
+        restart: str = "permanent",
+        **params: Any,
+    ) -> Pool: ...
+    @overload
+    async def spawn(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        restart: str = "permanent",
+        **params: Any,
+    ) -> Role[None]: ...
+    async def spawn(
+        self,
+        /,
         *args: Any,
         name: str | None = None,
         restart: str = "permanent",

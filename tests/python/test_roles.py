@@ -17,6 +17,8 @@ from supervisor_commands import (
 
 import pulsar_native as pn
 
+PATIENCE = 90.0  # seconds: a subprocess takes some on a busy machine
+
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 KINDS = ["process", "subprocess", "thread", "coroutine"]
@@ -69,7 +71,7 @@ def test_a_role_reaches_the_successor_from_another_actor(
                 assert set(answers) == {now}
             assert role.generation == 3
 
-    run(main)
+    run(main, PATIENCE)
 
 
 async def until_asked(user: Any, number: int) -> None:
@@ -94,7 +96,7 @@ def test_an_old_copy_of_a_role_reaches_the_actor_of_now() -> None:
             await pn.send(user, "run", _take_pickled, old)
             assert await pn.send(user, User.number) == now
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def _take_pickled(actor: Any, pickled: bytes) -> None:
@@ -114,7 +116,7 @@ def test_retry_asks_the_successor_from_another_actor(user_kind: str) -> None:
             kill(sup, role)
             assert await waited == "waited"
 
-    run(main)
+    run(main, PATIENCE)
 
 
 @pytest.mark.parametrize("user_kind", ["process", "thread"])
@@ -140,7 +142,7 @@ def test_asks_wait_in_another_actor_too(user_kind: str) -> None:
         )
         assert (await pn.send(user, User.seen))[0] == "ended"
 
-    run(main)
+    run(main, PATIENCE)
 
 
 @pytest.mark.parametrize("keeper_kind", ["process", "thread"])
@@ -155,7 +157,7 @@ def test_any_actor_supervises_actors_of_all_kinds(keeper_kind: str) -> None:
         assert not set(before) & set(after)
         assert await pn.send(keeper, Keeper.generations) == [1] * 4
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_supervisor_in_another_process_escalates() -> None:
@@ -172,7 +174,7 @@ def test_a_supervisor_in_another_process_escalates() -> None:
             c for c in pn.arbiter().managed_actors.values() if c != keeper
         ]
 
-    run(main)
+    run(main, PATIENCE)
 
 
 @pytest.mark.parametrize("sig", [9, None])
@@ -189,4 +191,4 @@ def test_children_do_not_outlive_their_supervisors_process(
             error = await failure(pn.send(role, "ping"))
             assert isinstance(error, pn.ActorDown), error
 
-    run(main)
+    run(main, PATIENCE)

@@ -13,6 +13,8 @@ from supervisor_commands import QUICK, sup_exit, sup_number, sup_wait
 
 import pulsar_native as pn
 
+PATIENCE = 90.0  # seconds: a subprocess takes some on a busy machine
+
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 KINDS = ["process", "subprocess", "thread", "coroutine"]
@@ -49,7 +51,7 @@ def test_an_ask_reaches_the_successor(kind: str) -> None:
             await failure(pn.send(role, sup_number)), pn.ActorDown
         )
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_killed_process_is_replaced() -> None:
@@ -63,7 +65,7 @@ def test_a_killed_process_is_replaced() -> None:
             assert role.down is not None
             assert role.down.signal == 9
 
-    run(main)
+    run(main, PATIENCE)
 
 
 @pytest.mark.parametrize("kind", ["process", "coroutine"])
@@ -94,7 +96,7 @@ def test_restart_says_what_is_started_again(
                 assert role.state == "ended"
                 assert sup.children == ()
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_one_for_all_restarts_the_others_too() -> None:
@@ -108,7 +110,7 @@ def test_one_for_all_restarts_the_others_too() -> None:
             assert not set(before) & set(after)
             assert [role.generation for role in roles] == [1, 1, 1]
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_rest_for_one_restarts_those_that_were_started_later() -> None:
@@ -120,7 +122,7 @@ def test_rest_for_one_restarts_those_that_were_started_later() -> None:
             await asyncio.gather(*(pn.send(r, "ping") for r in roles))
             assert [role.generation for role in roles] == [0, 1, 1]
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_n_actors_are_spawned_at_once() -> None:
@@ -131,7 +133,7 @@ def test_n_actors_are_spawned_at_once() -> None:
             assert names == ["crew-0", "crew-1", "crew-2"]
             assert len(sup.children) == 3
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def _name(actor: Any) -> str:
@@ -157,7 +159,7 @@ def test_an_object_is_made_again() -> None:
             await end(role)
             assert await pn.send(role, Counter.increment, 2) == 7
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_name_leads_to_the_successor() -> None:
@@ -168,7 +170,7 @@ def test_a_name_leads_to_the_successor() -> None:
             await pn.send(role, "ping")
             assert await pn.send("db", sup_number) == role.number
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_messages_wait_in_order() -> None:
@@ -182,7 +184,7 @@ def test_messages_wait_in_order() -> None:
             assert await asyncio.gather(*asked) == [11, 12, 13]
             assert await told is None
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_an_ask_that_waits_heeds_its_deadline_and_can_be_cancelled() -> None:
@@ -200,7 +202,7 @@ def test_an_ask_that_waits_heeds_its_deadline_and_can_be_cancelled() -> None:
             assert cancelled.cancelled()
         assert isinstance(await failure(kept), pn.ActorDown)
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_values_that_wait_are_those_of_the_call() -> None:
@@ -215,7 +217,7 @@ def test_values_that_wait_are_those_of_the_call() -> None:
             error = await failure(pn.send(role, "echo", threading.Lock()))
             assert not isinstance(error, pn.ActorDown)
 
-    run(main)
+    run(main, PATIENCE)
 
 
 @pytest.mark.parametrize("kind", ["process", "coroutine"])
@@ -232,7 +234,7 @@ def test_retry_asks_the_successor(kind: str) -> None:
             assert await kept == "waited"
             assert role.generation == 1
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_thread_that_cannot_be_killed_has_a_successor() -> None:
@@ -249,7 +251,7 @@ def test_a_thread_that_cannot_be_killed_has_a_successor() -> None:
             assert not _free.is_set()
             _free.set()
 
-    run(main)
+    run(main, PATIENCE)
 
 
 _free = threading.Event()
@@ -279,7 +281,7 @@ def test_one_that_is_stopped_by_hand_stays_so() -> None:
             assert await pn.send(bad, "ping") == "pong"
             assert sub.children == (bad,)
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_retry_is_for_roles() -> None:
@@ -288,7 +290,7 @@ def test_retry_is_for_roles() -> None:
         with pytest.raises(TypeError, match="Role"):
             pn.send.options(retry=True)(proxy, "ping")
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_too_many_restarts_escalate() -> None:
@@ -318,7 +320,7 @@ def test_too_many_restarts_escalate() -> None:
         assert bad.state == role.state == "ended"
         assert asyncio.current_task().cancelling() == 0  # type: ignore
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_body_that_has_ended_hears_of_the_escalation() -> None:
@@ -334,7 +336,7 @@ def test_a_body_that_has_ended_hears_of_the_escalation() -> None:
         assert isinstance(caught.value.__cause__, ValueError)
         await asyncio.sleep(0)  # no cancellation is left
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_body_that_is_cancelled_stays_cancelled() -> None:
@@ -354,7 +356,7 @@ def test_a_body_that_is_cancelled_stays_cancelled() -> None:
         assert isinstance(await failure(task), asyncio.CancelledError)
         assert roles[0].state == "ended"
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_block_stops_its_children_in_reverse_order() -> None:
@@ -370,7 +372,7 @@ def test_a_block_stops_its_children_in_reverse_order() -> None:
             *"dcba"
         ]
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_supervisor_under_another_is_restarted_whole() -> None:
@@ -398,7 +400,7 @@ def test_a_supervisor_under_another_is_restarted_whole() -> None:
             assert len(info["children"][0]["children"]) == 2
         assert {role.state for role in (*roles, beside)} == {"ended"}
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_an_escalation_goes_up_the_tree() -> None:
@@ -419,7 +421,7 @@ def test_an_escalation_goes_up_the_tree() -> None:
         assert "sub" in caught.value.downs[-1].reason
         assert bad.state == "ended"
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_children_are_stopped_and_restarted_by_hand() -> None:
@@ -442,7 +444,7 @@ def test_children_are_stopped_and_restarted_by_hand() -> None:
             await sup.stop_child(sub)
             assert sup.children == (one,)
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_a_first_start_that_fails_is_raised() -> None:
@@ -456,7 +458,7 @@ def test_a_first_start_that_fails_is_raised() -> None:
             with pytest.raises(ValueError, match="restart"):
                 await sup.spawn(restart="sometimes")
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def _fail_to_start(actor: Any) -> None:
@@ -475,7 +477,7 @@ def test_a_role_has_one_identity() -> None:
             assert table[role] == 1
             assert role != pn.get_actor().proxy  # type: ignore[union-attr]
 
-    run(main)
+    run(main, PATIENCE)
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -43,3 +43,18 @@ async def without_a_class() -> None:
     wrong: pn.ActorProxy[Counter] = worker  # E: Incompatible types in
     other = await pn.spawn.options(name="other")(word="hello")
     assert_type(other.aid, str)
+
+
+async def under_a_supervisor() -> None:
+    async with pn.supervisor("one_for_all", within=1.0) as sup:
+        role = await sup.spawn(Counter, 5, restart="transient")
+        assert_type(role, pn.Role[Counter])
+        assert_type(await pn.send(role, Counter.add, 1), int)
+        again = pn.send.options(retry=True)
+        assert_type(await again(role, Counter.get), int)
+        assert_type(await sup.spawn(4, Counter, 5), pn.Pool)
+        assert_type(await sup.spawn(name="plain"), pn.Role[None])
+        await sup.spawn(Counter, 5, restart=1)  # E: No overload variant
+        sub = await sup.supervisor(restart="transient")
+        await sup.stop_child(sub)
+        await sup.restart_child(sub)  # E: incompatible type "Supervisor"
