@@ -183,6 +183,7 @@ def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
     _ending.release.append(actor.release)
     actor._arbiter_pidfd = arbiter_pidfd
     _stacks.install(_recording.adopt(recorder_fd))
+    actor.mailbox.fuse_signal = _stacks.SIGNAL
     try:
         return live(actor, link_fd)
     finally:

@@ -69,7 +69,8 @@ class AnyCommand(BaseCommand):
     *method* whether it is called with the actor's own object in place of a
     request, *thread* whether it runs in the actor's executor, *owner* the
     class of a method, *serializer* what dumps its arguments and its result in
-    place of pickle, or None. *function* is what the actor calls;
+    place of pickle, or None, *kill* whether it costs its process when it is
+    past its deadline. *function* is what the actor calls;
     ``__wrapped__`` is the function itself.
     """
 
@@ -80,8 +81,9 @@ class AnyCommand(BaseCommand):
         ack: bool = True,
         thread: bool = False,
         serializer: Serializer | None = None,
+        kill: bool = False,
     ) -> None:
-        self._fill(name, ack, thread, serializer, None, "", function)
+        self._fill(name, ack, thread, serializer, None, "", function, kill)
 
     def _fill(
         self,
@@ -92,7 +94,9 @@ class AnyCommand(BaseCommand):
         owner: type | None,
         attribute: str,
         function: Callable[..., Any],
+        kill: bool,
     ) -> None:
+        self.kill = kill
         self.name = self.__name__ = name
         self.ack = ack
         self.method = isinstance(self, Method | StreamMethod)
@@ -150,6 +154,7 @@ class AnyCommand(BaseCommand):
             self.owner,
             self.attribute,
             self.__wrapped__,
+            self.kill,
         )
         # Empty first, then the function: it may refer to its own command.
         return _bare, (type(self),), state, None, None, _fill_bare
@@ -256,6 +261,7 @@ def make_command(
     ack: bool,
     thread: bool,
     serializer: Serializer | None,
+    kill: bool,
 ) -> AnyCommand:
     """A command of the type that fits. TypeError if it cannot be."""
     stream = inspect.isasyncgenfunction(function)
@@ -263,12 +269,17 @@ def make_command(
         raise TypeError(
             f"{name} is asynchronous, and thread=True is for plain functions"
         )
+    if kill and (thread or stream or inspect.iscoroutinefunction(function)):
+        raise TypeError(
+            f"{name} does not hold its actor's loop: on_deadline='kill' is "
+            f"for plain functions without thread=True"
+        )
     kind: type[AnyCommand]
     if method:
         kind = StreamMethod if stream else Method
     else:
         kind = StreamCommand if stream else Command
-    return kind(name, function, ack, thread, serializer)
+    return kind(name, function, ack, thread, serializer, kill)
 
 
 # --- in a thread ---
@@ -351,4 +362,5 @@ def _with_function(
         ack=command.ack,
         thread=command.thread and not asynchronous,
         serializer=command.serializer,
+        kill=command.kill and not asynchronous,
     )

@@ -205,7 +205,7 @@ def set_baggage(
 class Scope:
     """A deadline that asks inherit."""
 
-    def __new__(cls, seconds: float | None) -> Self: ...
+    def __new__(cls, seconds: float | None, kill: bool = False) -> Self: ...
     @property
     def deadline(self) -> float | None: ...
 
@@ -220,6 +220,7 @@ class BaseCommand:
     wire: str | None
     function: Callable[..., Any]
     ack: bool
+    kill: bool
     method: bool
     serial: int
 
@@ -401,6 +402,7 @@ class Mailbox:
     def main(self) -> Cell: ...
     segment_bytes: int
     segment_idle: float
+    fuse_signal: int
     unbegun: int
     link_idle: float
     draining: bool

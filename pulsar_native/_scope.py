@@ -8,7 +8,7 @@ from typing import Any
 
 from ._native import Scope, scope
 
-__all__ = ["deadline"]
+__all__ = ["deadline", "last_deadline"]
 
 
 class deadline:
@@ -26,12 +26,14 @@ class deadline:
     Raises TypeError for what is no number, ValueError for nan.
     """
 
+    _kill = False
+
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._tokens: list[Token[Any]] = []
 
     def __enter__(self) -> deadline:
-        self._tokens.append(scope.set(Scope(self._seconds)))
+        self._tokens.append(scope.set(Scope(self._seconds, self._kill)))
         return self
 
     def __exit__(
@@ -41,3 +43,9 @@ class deadline:
         traceback: TracebackType | None,
     ) -> None:
         scope.reset(self._tokens.pop())
+
+
+class last_deadline(deadline):
+    """The same; but a plain function that is past it costs its process."""
+
+    _kill = True

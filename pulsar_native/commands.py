@@ -39,6 +39,7 @@ __all__ = [
     "command",
     "dump_since",
     "get_command",
+    "is_kill",
     "latest_serial",
     "load",
     "table",
@@ -117,6 +118,7 @@ def command(  # type: ignore[overload-overlap]
     name: str | None = None,
     thread: bool = False,
     serializer: Serializer | None = None,
+    on_deadline: Literal["kill"] | None = None,
 ) -> RegisteringTell: ...
 @overload
 def command(
@@ -125,6 +127,7 @@ def command(
     name: str | None = None,
     thread: bool = False,
     serializer: Serializer | None = None,
+    on_deadline: Literal["kill"] | None = None,
 ) -> Registering: ...
 def command(
     ack: bool = True,
@@ -132,6 +135,7 @@ def command(
     name: str | None = None,
     thread: bool = False,
     serializer: Serializer | None = None,
+    on_deadline: Literal["kill"] | None = None,
 ) -> Any:
     """Register a function or a method as a command.
 
@@ -158,8 +162,14 @@ def command(
     nothing but the name pickles, and gets a pickled answer. What the
     serializer raises is the ask's failure.
 
-    Raises TypeError for what cannot be a command, and for *thread* with an
-    asynchronous function.
+    With *on_deadline* "kill" a plain function that runs past the deadline of
+    its ask costs the process of its actor: the ask fails with AskTimeout,
+    what else the actor had with ActorDown. Only an actor that has a process
+    runs it; a thread or coroutine refuses it with CommandError.
+
+    Raises TypeError for what cannot be a command, and for *thread* or
+    *on_deadline* with an asynchronous function, or both; ValueError for
+    another *on_deadline*.
     """
     if not isinstance(ack, bool):
         raise TypeError("write @command(), with parentheses")
@@ -173,6 +183,8 @@ def command(
     if name is not None and name[0] in ".:":
         raise ValueError(f"no name of a command begins as {name!r} does")
 
+    kill = is_kill(on_deadline)
+
     def register(function: Callable[..., Any]) -> AnyCommand:
         if not callable(function):
             raise TypeError(f"a command must be callable, not {function!r}")
@@ -184,6 +196,7 @@ def command(
             ack=ack,
             thread=thread,
             serializer=serializer,
+            kill=kill,
         )
         if not method:
             _shipped.discard(made.name)
@@ -191,6 +204,13 @@ def command(
         return made
 
     return register
+
+
+def is_kill(on_deadline: Any) -> bool:
+    """Whether that is "kill", and not None; ValueError for all else."""
+    if on_deadline not in (None, "kill"):
+        raise ValueError(f"on_deadline is 'kill' or None, not {on_deadline!r}")
+    return on_deadline is not None
 
 
 def _is_method(function: Any) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import (
     Any,
+    Literal,
     ParamSpec,
     Protocol,
     TypeAlias,
@@ -20,10 +21,10 @@ from ._context import get_actor, owner
 from ._native import BaseCommand, Scope, current_cell
 from ._progress import OnProgress, watch
 from ._retry import send_again
-from ._scope import deadline
+from ._scope import deadline, last_deadline
 from .actor import Actor
 from .arbiter import latest_of_main, use_actor
-from .commands import Command, Method
+from .commands import Command, Method, is_kill
 from .proxy import ActorProxy
 
 __all__ = ["Target", "call", "send", "send_threadsafe", "tell"]
@@ -72,6 +73,7 @@ class Send(Sender, Protocol):
         deadline: float | None = None,
         on_progress: OnProgress | None = None,
         retry: bool = False,
+        on_deadline: Literal["kill"] | None = None,
     ) -> Sender:
         """``send`` with options, since its own keywords are the command's.
 
@@ -81,8 +83,10 @@ class Send(Sender, Protocol):
         future is done; total is None if it is not known. With *retry* an ask
         that a role's actor had when it ended is sent again to the next one,
         so the command may run more than once; the target must be a Role, else
-        the call raises TypeError. Raises TypeError for what is no option, and
-        TypeError or ValueError for a *deadline* that cannot be.
+        the call raises TypeError. With *on_deadline* "kill" a plain function
+        that is past its deadline costs its process; see ``command``. Raises
+        TypeError for what is no option, and TypeError or ValueError for a
+        *deadline* or an *on_deadline* that cannot be.
         """
 
 
@@ -90,16 +94,18 @@ def _options(**options: Any) -> Callable[..., asyncio.Future[Any]]:
     seconds = options.pop("deadline", None)
     on_progress = options.pop("on_progress", None)
     retry = options.pop("retry", False)
+    on_deadline = options.pop("on_deadline", None)
     for name in options:
         raise TypeError(f"send has no option {name!r}")
     Scope(seconds)  # refuses what cannot be
+    limit = last_deadline if is_kill(on_deadline) else deadline
     if on_progress is not None and not callable(on_progress):
         raise TypeError(f"on_progress must be callable, not {on_progress!r}")
 
     def send_with_options(
         target: Any, command: Any, /, *args: Any, **kwargs: Any
     ) -> asyncio.Future[Any]:
-        with deadline(seconds):
+        with limit(seconds):
             if retry:
                 future = send_again(target, command, args, kwargs)
             else:

@@ -16,13 +16,14 @@ enum {
     BUFFERS = 6,
     BAGGAGE = 7,
     ENCODING = 8,
+    OVERDUE = 9,
     TAGS,
 };
 
 #define HEAD 4   /* tag, 0, size */
 #define NUMBER 8 /* bytes of one */
 
-_Static_assert(HEAD *(TAGS - 1) + 7 * NUMBER + PN_CHAIN_LIMIT * NUMBER +
+_Static_assert(HEAD *(TAGS - 1) + 8 * NUMBER + PN_CHAIN_LIMIT * NUMBER +
                        PN_BUFFERS_LIMIT * NUMBER + PN_BAGGAGE_LIMIT <=
                    PN_EXTENSION_LIMIT,
                "the longest extension fits into an envelope");
@@ -69,7 +70,8 @@ pn_extension_size(const pn_extension *ext)
            field_size(ext->segment != 0 ? 3 * NUMBER : 0) +
            field_size(ext->buffers_count * NUMBER) +
            field_size(ext->baggage_size) +
-           field_size(ext->encoding != 0 ? NUMBER : 0);
+           field_size(ext->encoding != 0 ? NUMBER : 0) +
+           field_size(ext->overdue != 0 ? NUMBER : 0);
 }
 
 /* A field, unless it is empty; where the next one goes. */
@@ -124,7 +126,8 @@ pn_extension_encode(const pn_extension *ext, uint8_t *out)
     out = put_segment(out, ext);
     out = put(out, BUFFERS, ext->buffers, ext->buffers_count * NUMBER);
     out = put(out, BAGGAGE, ext->baggage, ext->baggage_size);
-    (void)put_number(out, ENCODING, ext->encoding);
+    out = put_number(out, ENCODING, ext->encoding);
+    (void)put_number(out, OVERDUE, ext->overdue);
 }
 
 /* --- decoding --- */
@@ -202,6 +205,8 @@ take_field(pn_extension *ext, uint8_t tag, const uint8_t *bytes, size_t size)
         return take_baggage(ext, bytes, size);
     case ENCODING:
         return take_number(&ext->encoding, bytes, size);
+    case OVERDUE:
+        return take_number(&ext->overdue, bytes, size);
     default:
         return PN_OK; /* of a later version */
     }

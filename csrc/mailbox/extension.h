@@ -21,6 +21,10 @@
 /* Bytes of the caller's context variables and trace, at most. */
 #define PN_BAGGAGE_LIMIT 2048
 
+/* A plain function that is past its deadline, or that nobody wants any more,
+ * costs its process. */
+#define PN_OVERDUE_KILL 1
+
 /* Arrays point to unaligned little-endian 64-bit numbers; read them by
  * pn_extension_number. Zero, or a count of zero, is: not said. Without segment
  * its two sizes mean nothing and are zero. */
@@ -38,6 +42,7 @@ typedef struct {
     const uint8_t *baggage; /* opaque */
     size_t baggage_size;
     uint64_t encoding; /* of the payload's values, if it is not the usual */
+    uint64_t overdue;  /* PN_OVERDUE_KILL: what to do past the deadline */
 } pn_extension;
 
 /* Bytes of the encoded extension, at most PN_EXTENSION_LIMIT; 0 if nothing is

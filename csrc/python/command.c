@@ -48,6 +48,8 @@ static PyMemberDef command_members[] = {
      "What dumps its arguments and its result, in place of pickle, or None."},
     {"ack", T_BOOL, offsetof(BaseCommandObject, ack), 0,
      "Whether the sender gets a reply."},
+    {"kill", T_BOOL, offsetof(BaseCommandObject, kill), 0,
+     "Whether it costs its process when it is past its deadline."},
     {"method", T_BOOL, offsetof(BaseCommandObject, method), 0,
      "Whether the function is called as function(instance, ...), where "
      "instance is the actor's own object."},

@@ -15,6 +15,7 @@ typedef struct {
     PyObject *function;           /* callable; NULL while being unpickled */
     PyObject *serializer;         /* see serializer.h; NULL or None: none */
     char ack;
+    char kill;   /* past its deadline it costs its process */
     char method; /* called with the actor's instance, not a request */
     unsigned long long serial;
 } BaseCommandObject;

@@ -200,6 +200,7 @@ mailbox_dealloc(PyObject *op)
     pn_recalled_free(&self->recalled);
     pn_metrics_free(self);
     pn_buffer_free(&self->spare);
+    pn_fuse_free(&self->fuse);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -439,6 +440,7 @@ static PyMemberDef mailbox_members[] = {
      "Seconds after which a segment that is not used is dropped."},
     {"last_index", T_ULONGLONG, offsetof(MailboxObject, last_index), READONLY,
      "How many other actors it has had; their numbers count up."},
+    {"fuse_signal", T_INT, offsetof(MailboxObject, fuse_signal), 0, NULL},
     {"unbegun", T_INT, offsetof(MailboxObject, unbegun), 0,
      "How many command tasks were made and have not begun."},
     {"on_dead_letter", T_OBJECT, offsetof(MailboxObject, on_dead_letter), 0,

@@ -24,6 +24,7 @@
 #include "python/askfuture.h"
 #include "python/box.h"
 #include "python/state.h"
+#include "sys/fuse.h"
 #include "sys/link.h"
 #include "sys/poller.h"
 #include "sys/recorder.h"
@@ -152,6 +153,8 @@ typedef struct MailboxObject {
     pn_buffer spare;          /* receive buffer, lent to the link that reads */
     pn_link_limits limits;
     pn_askfutures woken; /* whose callbacks are to be called */
+    pn_fuse fuse;        /* burns while a command runs that asks for it */
+    int fuse_signal;     /* tells where that is; 0: none may be lit */
     bool busy;           /* inside a dispatch */
     bool lingers;        /* the next turn is to linger, too */
     bool lone;           /* what is sent leaves at once, though busy */

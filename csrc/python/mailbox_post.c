@@ -116,6 +116,7 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
     if (PyErr_Occurred())
         return NULL;
     Py_ssize_t count = 0;
+    pn_mailbox_expire(self); /* whose time is over heard so first */
     pn_waiter *list =
         pn_pending_take_node(&self->pending, pn_node_of(target), all);
     while (list != NULL) {

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/command.h"
 #include "python/future.h"
+#include "python/mailbox_fuse.h"
 #include "python/mailbox_flight.h"
 #include "python/mailbox_payload.h"
 #include "python/metrics.h"
@@ -306,8 +307,9 @@ run_command(CellObject *cell, const pn_mail *mail, PyObject *op)
         context = new_context(cell);
     }
     bool told = context != NULL && pn_flight_begin(cell, &mail->env, start);
-    if (context != NULL)
+    if (context != NULL && pn_fuse_begin(request, command) == 0)
         result = call_in_context(request, command, context, mail);
+    pn_fuse_end(request);
     pn_flight_end(self, told);
     if (result != NULL)
         end = pn_flight_clock(self);

@@ -210,6 +210,9 @@ inherit(uint8_t kind, const pn_sending *call, outgoing *out)
         ext->deadline == 0 && !call->scope.chosen)
         ext->deadline = pn_clock_now() + ask_timeout;
     ext->window = call->window;
+    if (call->scope.kill ||
+        (call->known != NULL && ((BaseCommandObject *)call->known)->kill))
+        ext->overdue = PN_OVERDUE_KILL;
     if (call->baggage != NULL) {
         ext->baggage = (const uint8_t *)PyBytes_AS_STRING(call->baggage);
         ext->baggage_size = (size_t)PyBytes_GET_SIZE(call->baggage);

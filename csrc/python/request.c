@@ -76,6 +76,7 @@ pn_request_new(CellObject *cell, const pn_mail *mail)
     self->source = mail->env.source;
     self->id = mail->env.kind == PN_ASK ? mail->env.id : 0;
     self->deadline = mail->ext.deadline;
+    self->kill = mail->ext.overdue == PN_OVERDUE_KILL;
     self->aside = pn_mailbox_is_aside(&mail->env);
     bool failed =
         mail->ext.chain_count > 0 && copy_chain(self, &mail->ext) < 0;

@@ -24,6 +24,7 @@ typedef struct RequestObject {
     int64_t began;               /* monotonic ns */
     bool running;                /* stands in that table */
     bool aside;                  /* does not count as in flight */
+    bool kill;                   /* past its deadline it costs its process */
     char cancelled;              /* bool: nobody wants its answer any more */
 } RequestObject;
 

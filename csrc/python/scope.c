@@ -7,6 +7,7 @@
 typedef struct {
     PyObject_HEAD PyObject *request; /* of the scope around it, or NULL */
     int64_t deadline;
+    char kill;
 } ScopeObject;
 
 static int
@@ -52,6 +53,7 @@ pn_scope_read(pn_state *state, pn_scope *out)
     } else if (Py_TYPE(value) == (PyTypeObject *)state->scope_type) {
         out->request = (RequestObject *)((ScopeObject *)value)->request;
         out->deadline = ((ScopeObject *)value)->deadline;
+        out->kill = ((ScopeObject *)value)->kill;
         out->chosen = true;
     }
     return 0;
@@ -78,11 +80,12 @@ deadline_after(PyObject *seconds, int64_t *out)
 static PyObject *
 scope_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"seconds", NULL};
+    static char *names[] = {"seconds", "kill", NULL};
     PyObject *seconds;
+    int kill = 0;
     int64_t deadline = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Scope", names,
-                                     &seconds) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:Scope", names,
+                                     &seconds, &kill) ||
         (seconds != Py_None && deadline_after(seconds, &deadline) < 0))
         return NULL;
     pn_state *state = pn_state_of(type);
@@ -93,6 +96,7 @@ scope_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self != NULL) {
         self->request = Py_XNewRef((PyObject *)outer.request);
         self->deadline = deadline;
+        self->kill = kill != 0;
         if (outer.deadline != 0 &&
             (deadline == 0 || outer.deadline < deadline))
             self->deadline = outer.deadline;
@@ -133,9 +137,10 @@ static PyGetSetDef scope_getset[] = {
 
 PyDoc_STRVAR(
     scope_doc,
-    "Scope(seconds)\n--\n\n"
+    "Scope(seconds, kill=False)\n--\n\n"
     "A deadline so many seconds from now, or that of the scope around "
-    "it if that is earlier; None sets none.");
+    "it if that is earlier; None sets none. With kill, a plain function that "
+    "is past it costs its process.");
 
 static PyType_Slot scope_slots[] = {
     {Py_tp_doc, (void *)scope_doc},

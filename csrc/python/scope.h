@@ -10,6 +10,7 @@
 typedef struct {
     PyObject *held;         /* strong, or NULL */
     int64_t deadline;       /* monotonic ns, or 0 */
+    bool kill;              /* past it a plain function costs its process */
     bool chosen;            /* the program said so, be it none */
     RequestObject *request; /* or NULL */
 } pn_scope;

@@ -14,7 +14,8 @@ enum {
     SEGMENT,
     BUFFERS,
     BAGGAGE,
-    ENCODING
+    ENCODING,
+    OVERDUE
 };
 
 static uint8_t bytes[2 * PN_EXTENSION_LIMIT]; /* an extension, encoded */
@@ -37,6 +38,7 @@ check_same(const pn_extension *a, const pn_extension *b)
     CHECK_INT(a->window, b->window);
     CHECK_INT(a->descriptor, b->descriptor);
     CHECK_INT(a->encoding, b->encoding);
+    CHECK_INT(a->overdue, b->overdue);
     CHECK_INT(a->segment, b->segment);
     CHECK_INT(a->segment_size, b->segment_size);
     CHECK_INT(a->segment_used, b->segment_used);
@@ -106,6 +108,7 @@ test_bytes_lie_where_the_protocol_says(void)
         6,    0,   8,   0, 3, 2, 1, 0, 0, 0, 0, 0,             /* buffers */
         7,    0,   3,   0,                                     /* baggage */
         'b',  'a', 'g', 8, 0, 8, 0, 1, 0, 0, 0, 0,    0, 0, 0, /* encoding */
+        9,    0,   8,   0, 1, 0, 0, 0, 0, 0, 0, 0,             /* overdue */
     };
     uint8_t chain[16], buffers[8];
     CHECK_INT(pn_extension_append(chain, 0, 5), 1);
@@ -116,6 +119,7 @@ test_bytes_lie_where_the_protocol_says(void)
         .window = 7,
         .descriptor = 8,
         .encoding = 1,
+        .overdue = 1,
         .segment = 9,
         .segment_size = 4096,
         .segment_used = 255,
@@ -163,6 +167,7 @@ test_longest_extension_fits_into_an_envelope(void)
                            .baggage = bag,
                            .baggage_size = PN_BAGGAGE_LIMIT,
                            .encoding = UINT64_MAX,
+                           .overdue = UINT64_MAX,
                        };
     size_t size = encode(&ext); /* checks the limit */
     CHECK_INT(pn_extension_decode(&back, bytes, size), PN_OK);
@@ -243,7 +248,7 @@ test_known_field_comes_once_an_unknown_one_is_skipped(void)
     for (unsigned tag = 0; tag < 256; tag++) {
         pn_extension out;
         size_t size = 0, len = tag == SEGMENT ? 24 : 8;
-        bool known = tag >= DEADLINE && tag <= ENCODING;
+        bool known = tag >= DEADLINE && tag <= OVERDUE;
         add_field(&size, (uint8_t)tag, 1, len);
         CHECK_INT(decode(&out, size), PN_OK);
         add_field(&size, tag == WINDOW ? DEADLINE : WINDOW, 6, 8);
@@ -288,6 +293,7 @@ test_random_extensions_survive_the_round_trip(void)
                 .window = random_number(&random),
                 .descriptor = random_number(&random),
                 .encoding = random_number(&random),
+                .overdue = random_number(&random),
                 .segment = random_number(&random),
                 .chain = chain,
                 .chain_count = random_number(&random) % (PN_CHAIN_LIMIT + 1),

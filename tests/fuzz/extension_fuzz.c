@@ -25,6 +25,7 @@ check_same(const pn_extension *a, const pn_extension *b)
     assert(a->window == b->window);
     assert(a->descriptor == b->descriptor);
     assert(a->encoding == b->encoding);
+    assert(a->overdue == b->overdue);
     assert(a->segment == b->segment);
     assert(a->segment_size == b->segment_size);
     assert(a->segment_used == b->segment_used);
@@ -91,7 +92,7 @@ least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* What is said, in seven numbers; the rest are arrays and baggage. */
+/* What is said, in eight numbers; the rest are arrays and baggage. */
 static void
 check_made(const uint8_t *data, size_t size)
 {
@@ -106,6 +107,7 @@ check_made(const uint8_t *data, size_t size)
         ext.segment_used = ext.segment_size & next(&data, &size);
     }
     ext.encoding = next(&data, &size);
+    ext.overdue = next(&data, &size);
     ext.chain = ext.buffers = ext.baggage = data;
     ext.chain_count = least(size / 8, PN_CHAIN_LIMIT);
     ext.buffers_count = least(size / 16, PN_BUFFERS_LIMIT);

@@ -5,6 +5,7 @@ No test module, so that actors import it without pytest.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -38,3 +39,23 @@ def stops_itself(request: Any) -> str:
     """Stopped by a signal until another one continues it."""
     os.kill(os.getpid(), signal.SIGSTOP)
     return "continued"
+
+
+@pn.command(on_deadline="kill")
+def may_be_killed(request: Any, seconds: float) -> str:
+    """Busy in Python that long, unless its deadline comes first."""
+    return _spin(time.monotonic() + seconds)
+
+
+@pn.command()
+async def rests(request: Any) -> None:
+    """Under way until its actor ends."""
+    await asyncio.Event().wait()
+
+
+class Worker:
+    """Has such a method."""
+
+    @pn.command(on_deadline="kill")
+    def work(self, seconds: float) -> str:
+        return _spin(time.monotonic() + seconds)
