@@ -15,17 +15,24 @@ import contextlib
 import functools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ._coroutine import CoroutineActor
 from ._crew_work import Work, Worker
+from ._draining import stop_target
 from ._hand import Hand, Page
+from ._making import sort_out
 from .exceptions import ActorDown
+from .node import NodeActor
 
 if TYPE_CHECKING:
+    from ._down import Down
+    from ._watching import OnEnd
     from .actor import Actor
+    from .proxy import ActorProxy
 
 __all__ = ["Crew", "Plan"]
 
@@ -53,6 +60,9 @@ class Crew:
     def __init__(self, plan: Plan, actor: Actor) -> None:
         self._plan = plan
         self._actor = actor
+        node = actor._node if isinstance(actor, CoroutineActor) else actor
+        assert isinstance(node, NodeActor)
+        self._node = node
         self._loop = actor._loop
         # Of its own: no deadline of whoever submits.
         self._context = actor._context.copy()
@@ -61,7 +71,7 @@ class Crew:
         self._workers: dict[str, Worker] = {}  # by aid
         self._idle: list[Worker] = []  # the one that worked last is last
         self._spawns: set[asyncio.Task[None]] = set()
-        self._watches: set[asyncio.Task[None]] = set()
+        self._ends: dict[Worker, OnEnd] = {}  # of those that have not ended
         self._pause: asyncio.TimerHandle | None = None  # no spawns meanwhile
         self._pumping = False
         self._pump_is_due = False
@@ -223,36 +233,31 @@ class Crew:
     async def _spawn(self) -> None:
         plan = self._plan
         slot = self._page.take()
+        page = self._page.path if plan.kind in _PROCESSES else None
+        given = page, slot, plan.initializer, plan.initargs
+        making, options = sort_out(Hand, given, {"kind": plan.kind})
+        spawned = self._node._spawn_child(making, options)
         try:
-            proxy = await self._actor.spawn(
-                Hand,
-                self._page.path if plan.kind in _PROCESSES else None,
-                slot,
-                plan.initializer,
-                plan.initargs,
-                kind=plan.kind,
-            )
+            proxy = await spawned
         except BaseException:
             self._page.give_back(slot)
+            if spawned.done() and not _failed(spawned):
+                self._stop(spawned.result())
             raise
         worker = Worker(proxy, slot, plan.max_tasks)
         self._workers[proxy.aid] = worker
         self._idle.append(worker)
-        join = getattr(proxy, "join", None)
-        if join is not None:  # of an actor that is managed here
-            task = self._loop.create_task(self._watch(worker, join()))
-            self._watches.add(task)
-            task.add_done_callback(self._watches.discard)
+        self._ends[worker] = self._node.on_end(
+            proxy.number, functools.partial(self._has_ended, worker)
+        )
 
-    async def _watch(self, worker: Worker, end: Awaitable[None]) -> None:
-        """An idle one that has died is no longer chosen."""
-        await end
-        self._forget_idle(worker)
-
-    def _forget_idle(self, worker: Worker) -> None:
+    def _has_ended(self, worker: Worker, down: Down) -> None:
+        """An idle one that has died is no longer chosen; the asks of others
+        fail by themselves."""
+        self._ends.pop(worker, None)
         if not worker.works:
             self._forget(worker)
-            self.pump()
+        self.pump()
 
     def _started(self, task: asyncio.Task[None]) -> None:
         self._spawns.discard(task)
@@ -286,9 +291,13 @@ class Crew:
 
     def _dismiss(self, worker: Worker) -> None:
         self._forget(worker)
+        self._stop(worker.proxy)
+
+    def _stop(self, proxy: ActorProxy) -> None:
         with contextlib.suppress(Exception):
-            told = self._actor.mailbox.tell(worker.proxy, "stop", (), {})
-            told.add_done_callback(_seen)
+            stop_target(self._node, proxy, False, None).add_done_callback(
+                _failed
+            )
 
     # --- the end ---
 
@@ -306,7 +315,8 @@ class Crew:
             task.cancel()
         for worker in list(self._idle):
             self._dismiss(worker)
-        if not self._workers and not self._spawns and not self.closed.done():
+        left = self._workers or self._spawns or self._ends
+        if not left and not self.closed.done():
             self._finish()
 
     def abandon(self) -> None:
@@ -317,15 +327,17 @@ class Crew:
             self._queue.popleft().fail(error)
         for worker in list(self._workers.values()):
             works, worker.works = worker.works, {}
-            self._forget(worker)
+            self._dismiss(worker)
             for work in works:
                 work.fail(error)
         if not self.closed.done():
             self._finish()
 
     def _finish(self) -> None:
-        for task in self._watches | self._spawns:
+        for task in self._spawns:
             task.cancel()
+        for end in self._ends.values():
+            end.cancel()
         if self._pause is not None:
             self._pause.cancel()
         self._page.close()
@@ -339,6 +351,5 @@ def _load(worker: Worker) -> int:
     return len(worker.works)
 
 
-def _seen(told: asyncio.Future[None]) -> None:
-    if not told.cancelled():
-        told.exception()
+def _failed(future: asyncio.Future[Any]) -> bool:
+    return future.cancelled() or future.exception() is not None

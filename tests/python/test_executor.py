@@ -424,7 +424,7 @@ def test_the_async_block_waits_until_all_has_stopped() -> None:
             pid = await asyncio.wrap_future(ex.submit(tasks.pid))
             futures = [ex.submit(tasks.double, x) for x in range(100)]
         assert [f.result() for f in futures] == list(range(0, 200, 2))
-        await until(lambda: not alive(pid), "the worker ends")
+        assert not alive(pid)
 
     run(main)
 
@@ -464,6 +464,23 @@ def test_the_end_of_its_loop_fails_what_is_not_done(tmp_path: Path) -> None:
         )
     with pytest.raises(RuntimeError):
         ex.submit(tasks.double, 1)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread", "coroutine"])
+def test_an_executor_in_another_actor_ends_with_it(kind: str) -> None:
+    async def begin(actor: Any) -> int:
+        actor.ex = pn.Executor(1)  # never shut down
+        pid: int = await asyncio.wrap_future(actor.ex.submit(tasks.pid))
+        return pid
+
+    async def main() -> None:
+        actor = await pn.spawn(kind=kind)
+        pid = await pn.send(actor, "run", begin)
+        assert alive(pid) and pid != os.getpid()
+        await pn.stop(actor)
+        await until(lambda: not alive(pid), "its worker ends")
+
+    run(main)
 
 
 def test_a_deadline_of_who_submits_first_is_not_that_of_others() -> None:
