@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import logging
@@ -33,17 +34,18 @@ _LONG = 60.0  # seconds of one wait, of as many as it takes
 class _Errors(io.RawIOBase):
     """Standard error: drops what the pipe has no room for."""
 
+    _fd = 2
+
     def writable(self) -> bool:
         return True
 
-    def __init__(self) -> None:
+    def open(self) -> None:
+        """Descriptor 2 is this process's own by now."""
         # The same pipe through a description of its own, so that only this
         # end is non-blocking: fd 2 itself is inherited by subprocesses.
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
+        with contextlib.suppress(OSError):
             self._fd = os.open("/proc/self/fd/2", flags)
-        except OSError:
-            self._fd = 2
 
     def fileno(self) -> int:
         return 2
@@ -161,24 +163,33 @@ def prepare(ahead: bool) -> None:
     """In the server, or in a child that was forked ahead."""
     from ._rehearsal import rehearse
 
+    _buffer_lines()
     rehearse()
     if ahead:
         prepare_loop()
 
 
-# Made before the fork, to be no work after it; it holds no descriptor yet.
+def _buffer_lines() -> None:
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and not out.line_buffering:
+        out.reconfigure(line_buffering=True)
+
+
+# Made before the fork, to be no work after it; they hold no descriptor yet.
 _made = [ProcessActor()]
+_raw_errors = _Errors()
+_errors = io.TextIOWrapper(
+    io.BufferedWriter(_raw_errors),
+    errors="backslashreplace",
+    line_buffering=True,
+)
 
 
 def main(link_fd: int, arbiter_pidfd: int, recorder_fd: int = -1) -> int:
     """Be the process actor whose link this is; the exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
-    sys.stderr = io.TextIOWrapper(
-        io.BufferedWriter(_Errors()),
-        errors="backslashreplace",
-        line_buffering=True,
-    )
+    _buffer_lines()
+    _raw_errors.open()
+    sys.stderr = _errors
     actor = _made.pop()
     _ending.release.append(actor.release)
     actor._arbiter_pidfd = arbiter_pidfd
