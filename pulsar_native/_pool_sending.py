@@ -15,9 +15,9 @@ from ._native import Request, Scope, current_cell
 from ._pool_keeper import Keeper, Member, ask_node, find_keeper
 from ._progress import OnProgress, watch
 from ._relayed import Relayed
-from ._scope import deadline
+from ._scope import deadline, last_deadline
 from .arbiter import use_actor
-from .commands import Command, table
+from .commands import Command, is_kill, table
 from .exceptions import ActorDown, ActorNotFound, ActorStopping
 from .messages import send
 from .proxy import ActorProxy
@@ -65,9 +65,11 @@ class Send:
         seconds = options.pop("deadline", None)
         on_progress: OnProgress | None = options.pop("on_progress", None)
         retry = options.pop("retry", False)
+        on_deadline = options.pop("on_deadline", None)
         for name in options:
             raise TypeError(f"send has no option {name!r}")
         Scope(seconds)  # refuses what cannot be
+        limit = last_deadline if is_kill(on_deadline) else deadline
         if on_progress is not None and not callable(on_progress):
             raise TypeError(
                 f"on_progress must be callable, not {on_progress!r}"
@@ -77,7 +79,7 @@ class Send:
         def send_with_options(
             command: Any, /, *args: Any, **kwargs: Any
         ) -> asyncio.Future[Any]:
-            with deadline(seconds):
+            with limit(seconds):
                 future = put(command, *args, **kwargs)
             if on_progress is not None:
                 watch(future, on_progress)

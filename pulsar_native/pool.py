@@ -13,7 +13,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from . import _pool_sending as sending
 from ._amap import Mapping
@@ -64,6 +64,7 @@ class PoolSend(PoolSender, Protocol):
         deadline: float | None = None,
         on_progress: OnProgress | None = None,
         retry: bool = False,
+        on_deadline: Literal["kill"] | None = None,
     ) -> PoolSender:
         """As ``pulsar_native.send.options``. With *retry* an ask whose worker
         has ended is sent again, to any worker that is up."""

@@ -184,9 +184,27 @@ def test_options_are_those_of_send() -> None:
             error = await failure(pool.send.options(deadline=0.01)("wait"))
             assert isinstance(error, pn.AskTimeout)
             with pytest.raises(TypeError):
-                pool.send.options(colour="blue")
+                pool.send.options(colour="blue")  # type: ignore[call-arg]
             assert await pool.send.options(deadline=20)("double", 2) == 4
             await pool.send("open")
+
+    run(main)
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_deadline_may_cost_a_worker_not_the_pool(retry: bool) -> None:
+    async def main() -> None:
+        async with pn.supervisor(backoff=0.01) as sup:
+            pool = await sup.spawn(2, Worker)
+            put = pool.send.options(
+                deadline=0.2, on_deadline="kill", retry=retry
+            )
+            error = await failure(put("busy", 3600.0))
+            assert isinstance(error, pn.AskTimeout)
+            await until(lambda: pool[0].generation == 1, "it is replaced")
+            assert await pool.broadcast("double", 1) == [2, 2]
+            with pytest.raises(ValueError):
+                pool.send.options(on_deadline="shout")  # type: ignore[arg-type]
 
     run(main)
 
@@ -323,7 +341,7 @@ def test_sizes_that_cannot_be_are_refused() -> None:
             with pytest.raises(ValueError):
                 await pool.scale(-1)
             with pytest.raises(TypeError):
-                await pool.scale(1.5)
+                await pool.scale(1.5)  # type: ignore[arg-type]
 
     run(main)
 
