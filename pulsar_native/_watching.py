@@ -125,8 +125,10 @@ class Watches:
         return list(self._waiting.get(key, ()))
 
     def numbers(self) -> list[int]:
-        """Of those whose end somebody waits for, as far as known by it."""
-        return [key for key in self._waiting if isinstance(key, int)]
+        """Of those whose end somebody waits for, as far as known by it; but
+        of the node's own actor."""
+        own = self._node.number
+        return [n for n in self._waiting if isinstance(n, int) and n != own]
 
     def ended(self, down: Down) -> None:
         """An actor has ended: whoever waits for that hears so, and whoever

@@ -36,6 +36,10 @@ async def spawn_in(actor: Any, kind: str, name: str | None = None) -> Any:
     return await pn.spawn(kind=kind, name=name)
 
 
+async def ask_itself(actor: Any) -> None:
+    assert await pn.send(actor, "ping") == "pong"
+
+
 def unwatch_in(actor: Any, target: Any) -> bool:
     pn.unwatch(target)
     cancelled: bool = actor.watched.cancelled()
@@ -260,8 +264,23 @@ def test_the_arbiter_is_watched_to_its_end() -> None:
         future = pn.watch("arbiter")
         left = pn.watch(await pn.spawn(kind="coroutine"))
         await pn.shutdown()
-        assert (await future).name == "arbiter"
+        down = await future
+        assert (down.name, down.reason) == ("arbiter", "the arbiter stopped")
         assert (await left).reason == "stopped"
+
+    run(main)
+
+
+@pytest.mark.parametrize("where", ["process", "thread"])
+def test_an_actor_whose_lodger_watches_it_ends_as_ever(where: str) -> None:
+    async def main() -> None:
+        home = await pn.spawn(kind=where, stopping=ask_itself)
+        lodger = await ask(home, spawn_in, "coroutine")
+        await ask(lodger, begin_watch, home)
+        watched = pn.watch(home), pn.watch(lodger)
+        home.stop()
+        for down in await asyncio.gather(*watched):
+            assert (down.reason, down.exit_code) == ("stopped", 0)
 
     run(main)
 
