@@ -40,7 +40,7 @@ from .utils.config import Config
 
 __all__ = ["Manager"]
 
-_SHORTEST = 2.0  # seconds that an actor has to end, at least
+_SHORTEST = 3.0  # seconds that an actor has to end, at least
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
 _REPORT_GRACE = 5.0  # between a process's end and the report of how it came
 _ages = itertools.count(2)  # the arbiter is 1
