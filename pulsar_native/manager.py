@@ -28,6 +28,7 @@ from ._port import (
     KIND_SPEC,
     KIND_STOP,
 )
+from ._slow import SlowLoops
 from ._ties import Ties
 from ._watching import KIND_ENDED, KIND_WATCH
 from .commands import latest_serial
@@ -58,6 +59,7 @@ class Manager(NodeActor):
         self._ends: dict[int, list[asyncio.Future[None]]] = {}
         self._kinds: dict[str, Kind] = {}
         self._claims = Claims(self)
+        self._slow = SlowLoops(self)
         self._ties = Ties(self)
         self._oom_kills = OomKills()
 
@@ -169,6 +171,7 @@ class Manager(NodeActor):
 
     def _enlist(self, child: ActorProxyMonitor) -> None:
         self._children[child.number] = child
+        self._slow.begin(child)
         self._known[child.number] = child
         self._port.names[child.aid] = child.number
         if child._unique:
@@ -446,6 +449,7 @@ class Manager(NodeActor):
         How many there were.
         """
         left = list(self._children.values())
+        self._slow.close()
         for child in left:
             self._delist(child)
             child._cancel_timers()

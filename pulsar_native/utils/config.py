@@ -152,7 +152,8 @@ class Config:
     ask_timeout        None     seconds that an actor's asks may take that
                                 have no other deadline
     slow               10       seconds that a message may wait in an actor
-                                before that is logged; 0: never
+                                before that is logged, or its loop be blocked;
+                                0: never
     spin               0.00005  seconds that an actor's loop looks for the
                                 next message before it sleeps; 0: none
     debug              False    debug mode of an actor's event loop

@@ -59,3 +59,10 @@ class Worker:
     @pn.command(on_deadline="kill")
     def work(self, seconds: float) -> str:
         return _spin(time.monotonic() + seconds)
+
+
+@pn.command()
+async def blocks_in_task(request: Any, seconds: float) -> None:
+    """Blocks the loop, but from a task of it."""
+    await asyncio.sleep(0)
+    _spin(time.monotonic() + seconds)
