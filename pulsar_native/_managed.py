@@ -195,7 +195,19 @@ class ManagedActor(NodeActor):
             told = self.mailbox.send("arbiter", "notify", (info,), {})
             told.add_done_callback(_ignore)
 
+    def _beat_on(self) -> None:
+        """The bare heartbeat goes on while it stops."""
+        self._ticker = self._loop.call_later(
+            self._period(), self._beat, context=self._context
+        )
+
+    def _beat(self) -> None:
+        self.mailbox.post(KIND_NOTIFY, self._arbiter, b"")
+        self._beat_on()
+
     async def _stop(self, exc: BaseException | None) -> None:
+        if self._ticker is not None:  # it has beaten
+            self._beat_on()
         try:
             limit = self.cfg.exit_timeout
             await finish_commands(self._cell, limit, self._aside)
@@ -207,6 +219,7 @@ class ManagedActor(NodeActor):
             self._close_executor()
             await self._say_last_words()
         finally:
+            self._stop_ticking()
             self.state = ACTOR_STATES.CLOSE
             if self._done is not None and not self._done.done():
                 self._done.set_result(None)

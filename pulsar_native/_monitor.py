@@ -105,6 +105,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         number_of(self)
         if not self.is_alive():
             return
+        self._arbiter._lives.killed(self.number)
         if self.carrier is None or not self.carrier.kill():
             self._arbiter._end(self)
 

@@ -15,6 +15,7 @@ from . import _logging, _pickling
 from ._asked import sort_out_options
 from ._claims import Claims
 from ._down import Down
+from ._lives import Lives
 from ._making import Making
 from ._monitor import ActorProxyMonitor
 from ._native import load_down
@@ -32,7 +33,6 @@ from ._slow import SlowLoops
 from ._ties import Ties
 from ._watching import KIND_ENDED, KIND_WATCH
 from .commands import latest_serial
-from .consts import ACTOR_ACTION_TIMEOUT
 from .exceptions import ActorStartError
 from .kinds import Exit, Kind, KnowsEnd, get_kind
 from .node import NodeActor
@@ -42,7 +42,6 @@ from .utils.config import Config
 __all__ = ["Manager"]
 
 _SHORTEST = 3.0  # seconds that an actor has to end, at least
-_LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
 _REPORT_GRACE = 5.0  # between a process's end and the report of how it came
 _ages = itertools.count(2)  # the arbiter is 1
 
@@ -60,6 +59,7 @@ class Manager(NodeActor):
         self._kinds: dict[str, Kind] = {}
         self._claims = Claims(self)
         self._slow = SlowLoops(self)
+        self._lives = Lives(self)
         self._ties = Ties(self)
         self._oom_kills = OomKills()
 
@@ -136,11 +136,6 @@ class Manager(NodeActor):
             raise ActorStartError(
                 child.aid, f"no {child.kind} could be made: {error}"
             ) from error
-        child._timers.append(
-            self._loop.call_later(
-                child.cfg.spawn_timeout, self._spawn_expired, child
-            )
-        )
 
     def _facts_of(self, child: ActorProxyMonitor) -> dict[str, Any]:
         """What the actor must know before it can read more: plain facts."""
@@ -176,8 +171,10 @@ class Manager(NodeActor):
         self._port.names[child.aid] = child.number
         if child._unique:
             self._port.names[child.name] = child.number
+        self._lives.begin(child)
 
     def _delist(self, child: ActorProxyMonitor) -> None:
+        self._lives.end(child.number)
         self._children.pop(child.number, None)
         self._known.pop(child.number, None)
         self._port.names.pop(child.aid, None)
@@ -189,12 +186,6 @@ class Manager(NodeActor):
         self.mailbox.know(child.number, latest_serial())
         self.mailbox.post(KIND_HELLO, child.number, self.mailbox.hello())
         self.mailbox.post(KIND_SPEC, child.number, spec)
-
-    def _spawn_expired(self, child: ActorProxyMonitor) -> None:
-        if not child._started:
-            seconds = child.cfg.spawn_timeout
-            child._reason = f"no handshake within {seconds} seconds", None
-            child.kill()
 
     def _spawn_cancelled(
         self, child: ActorProxyMonitor, future: asyncio.Future[Any]
@@ -233,9 +224,7 @@ class Manager(NodeActor):
             if child._link_lost is not None:
                 self._end(child)
             else:  # somebody else holds the other end
-                child._timers.append(
-                    self._loop.call_later(_LINK_GRACE / 4, self._end, child)
-                )
+                self._lives.exited(child.number)
 
     def _lost(self, number: int, status: int, text: str) -> None:
         child = self._children.get(number)
@@ -246,9 +235,7 @@ class Manager(NodeActor):
             self.logger.error("link to %r closed: %s", child, text)
             child._reason = child._reason or (f"link lost: {text}", None)
         if child._exit is None:
-            child._timers.append(
-                self._loop.call_later(_LINK_GRACE, self._orphaned, child)
-            )
+            self._lives.unlinked(number)
         else:
             self._end(child)
 
@@ -259,21 +246,13 @@ class Manager(NodeActor):
         if isinstance(child.carrier, KnowsEnd) and child.carrier.has_ended():
             self._await_report(child)
             return
-        grace: float = 0
         if child.stopping_start is None:
             lost = f"link lost: {child._link_lost}"
             child._reason = child._reason or (lost, None)
-        else:  # as it said it would: its interpreter may take a while
-            grace = child.cfg.exit_timeout
         if child._reason is None:
             child._reason = "it has stopped", None
         self._fail_asks(child, child._report())
         self.mailbox.disconnect(child.number)  # later asks fail at once
-        for seconds, act in (
-            (grace, child.stop),
-            (grace + ACTOR_ACTION_TIMEOUT, child.kill),
-        ):
-            child._timers.append(self._loop.call_later(seconds, act))
 
     def _await_report(self, child: ActorProxyMonitor) -> None:
         """It has ended, though who reaps it is too busy to say how."""
@@ -364,6 +343,7 @@ class Manager(NodeActor):
         elif kind == KIND_DOWN and id == child.number:
             self._on_last_words(child, payload)
             child.stopping_start = time.monotonic()
+            self._lives.leaves(source)
         elif kind == KIND_FAILURE:
             child._failure = payload
         elif kind == KIND_LOG:
@@ -381,9 +361,10 @@ class Manager(NodeActor):
     def _on_notify(self, child: ActorProxyMonitor) -> None:
         child.notified = time.time()
         if child._started:
+            self._lives.heard(child.number)
             return
         child._started = True
-        child._cancel_timers()
+        self._lives.started(child.number)
         future = child._future
         child._future = None
         if future is not None and not future.done():
@@ -454,6 +435,7 @@ class Manager(NodeActor):
             self._delist(child)
             child._cancel_timers()
             child._close()
+        self._lives.close()
         self._close_kinds()
         return len(left)
 

@@ -3,7 +3,7 @@
 #define NEVER INT64_MAX
 
 /* Between the two looks at a silent actor. */
-#define CONFIRM 1000000000LL
+#define CONFIRM 2000000000LL
 
 /* Times of silence are rounded up to so many a period, so that many actors
  * are looked at together. */

@@ -12,9 +12,9 @@
  *          ▼                   exited, from anywhere
  *        GONE ◄──────────────────────────────────────────
  *
- * Silence is judged twice, with a second between: who manages it looks first
- * whether it is busy, which is no silence. A look that comes much later than
- * it was due says that this process was held up, and excuses everybody.
+ * Silence is judged twice, with two seconds between: who manages it looks
+ * first whether it is busy, which is no silence. A look that comes much later
+ * than it was due says that this process was held up, and excuses everybody.
  *
  * Events that make no sense in a state are ignored.
  *   - due is INT64_MAX or the next time at which tick does something;

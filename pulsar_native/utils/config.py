@@ -124,7 +124,9 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
 class Config:
     """Settings by name, as attributes; other names go to *params*.
 
-    timeout            30       seconds; the heartbeat follows it (0.3 of it,
+    timeout            30       seconds of silence, outside plain functions,
+                                after which an actor is hung and ended; 0:
+                                never. The heartbeat follows it (0.3 of it,
                                 between 3 and 60, at most half of it)
     drain_timeout      25       seconds that a draining actor may take for
                                 what it has begun or has in its queue

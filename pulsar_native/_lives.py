@@ -1,0 +1,204 @@
+"""The lives of an arbiter's actors, timed: starts, silence, ends.
+
+One machine of C judges all (csrc/actor/life.h); here is what it asks for, and
+the one timer of an arbiter that stands for whatever is due next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _native, _recording, _stacks
+from ._port import KIND_STOP
+from .consts import ACTOR_ACTION_TIMEOUT
+
+if TYPE_CHECKING:
+    from ._monitor import ActorProxyMonitor
+    from .manager import Manager
+
+__all__ = ["Lives"]
+
+_LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
+_LEAVING = 0.5  # seconds to end in, beside exit_timeout
+_SHORTEST = 1.0  # seconds between SIGTERM and SIGKILL, at least
+
+
+class Lives:
+    """Those of one arbiter's actors; used on the thread of its loop."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._machine = _native.Lives()
+        self._timer: asyncio.TimerHandle | None = None
+        self._beats: dict[int, int] = {}  # turns of a loop at the last look
+        self._acts = {
+            "look": self._look,
+            "capture": self._capture,
+            "hung": self._call_hung,
+            "ask_stop": self._ask_stop,
+            "terminate": self._terminate,
+            "kill": self._kill,
+            "start_failed": self._fail_start,
+            "orphaned": manager._orphaned,
+            "forget": self._give_up,
+            "end": manager._end,
+        }
+
+    # --- events ---
+
+    def begin(self, child: ActorProxyMonitor) -> None:
+        """It is about to be started."""
+        cfg = child.cfg
+        limits = (
+            cfg.spawn_timeout,
+            cfg.timeout,
+            cfg.exit_timeout + _LEAVING,
+            max(cfg.exit_timeout, _SHORTEST),
+            ACTOR_ACTION_TIMEOUT,
+            _LINK_GRACE,
+        )
+        self._machine.add(child.number, limits, self._now())
+        self._rearm()
+
+    def end(self, number: int) -> None:
+        """It has ended, and everything about it is done."""
+        self._machine.remove(number)
+        self._beats.pop(number, None)
+        if self._machine.due() is None:
+            self._disarm()
+
+    def started(self, number: int) -> None:
+        """The handshake."""
+        self._machine.heard(number, self._now())
+        self._rearm()
+
+    def heard(self, number: int) -> None:
+        """A heartbeat; what is due comes no earlier by it."""
+        self._machine.heard(number, self._now())
+
+    def leaves(self, number: int) -> None:
+        """It has said its last words."""
+        self._machine.leaves(number, self._now())
+        self._rearm()
+
+    def unlinked(self, number: int) -> None:
+        """Its link has ended."""
+        self._machine.unlinked(number, self._now())
+        self._rearm()
+
+    def exited(self, number: int) -> None:
+        """What carried it has ended, and its link has not."""
+        self._machine.exited(number, self._now())
+        self._rearm()
+
+    def killed(self, number: int) -> None:
+        """It was killed: that is to have an effect soon."""
+        self._machine.kill(number, self._now())
+        self._rearm()
+
+    def close(self) -> None:
+        """The arbiter ends."""
+        self._disarm()
+
+    # --- time ---
+
+    def _now(self) -> float:
+        return self._manager._loop.time()
+
+    def _rearm(self) -> None:
+        due = self._machine.due()
+        timer = self._timer
+        if due is None or (timer is not None and timer.when() <= due):
+            return  # one that comes too early arms the next
+        self._disarm()
+        self._timer = self._manager._loop.call_at(
+            due, self._tick, context=self._manager._context
+        )
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = None
+        try:
+            self._act(self._machine.tick(self._now()))
+        finally:
+            self._rearm()
+
+    def _act(self, actions: list[tuple[int, str]]) -> None:
+        for number, what in actions:
+            child = self._manager._children.get(number)
+            if child is not None:
+                self._acts[what](child)
+
+    # --- actions ---
+
+    def _look(self, child: ActorProxyMonitor) -> None:
+        self._manager.mailbox._on_ready()  # its heartbeat may lie there
+        moves = self._moves(child)
+        self._act(self._machine.look(child.number, moves, self._now()))
+
+    def _moves(self, child: ActorProxyMonitor) -> bool:
+        """Whether it runs a plain function, or its loop has turned since the
+        last look. What is stopped does not."""
+        if self._is_stopped(child):
+            return False
+        recorder = getattr(child.carrier, "recorder", None)
+        if child.carrier is not None and child.carrier.near:
+            recorder = _recording.own()
+        if recorder is None:
+            return False
+        beats = recorder.beats(child.number)
+        last = self._beats.get(child.number)
+        if beats is not None:
+            self._beats[child.number] = beats
+        turned = last is not None and beats != last
+        return turned or recorder.busy(child.number) is not None
+
+    def _is_stopped(self, child: ActorProxyMonitor) -> bool:
+        if child.pid is None or child.carrier is None or child.carrier.near:
+            return False
+        try:
+            line = Path(f"/proc/{child.pid}/stat").read_bytes()
+        except OSError:
+            return False  # it has ended, and that is about to be told
+        return line.rpartition(b")")[2].split()[:1] == [b"T"]
+
+    def _capture(self, child: ActorProxyMonitor) -> None:
+        self._manager._create_task(self._keep_stacks(child))
+
+    async def _keep_stacks(self, child: ActorProxyMonitor) -> None:
+        child.stacks = await _stacks.capture(child)
+
+    def _call_hung(self, child: ActorProxyMonitor) -> None:
+        reason = f"hung: silent for {child.cfg.timeout} s, and in no command"
+        self._manager.explain_end(child, reason)
+        self._manager.logger.error(
+            "%r is hung, and will be stopped; it is here:\n%s",
+            child,
+            child.stacks or "nowhere to be seen",
+        )
+
+    def _ask_stop(self, child: ActorProxyMonitor) -> None:
+        child.stopping_start = time.monotonic()
+        self._manager.mailbox.post(KIND_STOP, child.number, b"")
+
+    def _terminate(self, child: ActorProxyMonitor) -> None:
+        child.stop()
+
+    def _kill(self, child: ActorProxyMonitor) -> None:
+        child.kill()
+
+    def _fail_start(self, child: ActorProxyMonitor) -> None:
+        seconds = child.cfg.spawn_timeout
+        child._reason = f"no handshake within {seconds} seconds", None
+
+    def _give_up(self, child: ActorProxyMonitor) -> None:
+        self._manager.logger.critical("%r cannot be killed", child)
+        self._manager.explain_end(child, "it cannot be killed")
+        self._manager._end(child)
