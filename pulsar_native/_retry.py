@@ -30,8 +30,8 @@ def send_again(
     """As ``send``, at least once: see ``send.options``."""
     if not isinstance(target, Role):
         raise TypeError(f"only a Role is asked again, not {target!r}")
-    cell = current_cell() or use_actor().mailbox
-    message = Message(cell, command, args, kwargs, False)  # type: ignore[arg-type]
+    cell = current_cell() or use_actor()._cell
+    message = Message(cell, command, args, kwargs, False)
     _attempt(message, target, _PAUSE)
     return message.future
 

@@ -1,11 +1,12 @@
-"""Index the words of a folder with a pool of worker actors.
+"""Index the words of a folder with a supervised pool of actors.
 
     python docs/examples/word_index.py [FOLDER] [--workers N] [--no-kill]
 
-One worker process for each usable core indexes batches of files. Half-way
-one of the workers is killed with SIGKILL: its unanswered questions fail at
-once with ActorDown, a new worker takes its place, and the questions are
-asked again. At the end the index is compared with one built without actors.
+A supervisor keeps one worker process for each usable core, and batches of
+files go to whichever has the least to do. Half-way one of the workers is
+killed with SIGKILL: what it was asked fails at once with ActorDown and is
+asked again of any other, and the supervisor starts a successor. At the end
+the index is compared with one built without actors.
 
 The index maps each word to the files that contain it and how often:
 {word: {number of file: occurrences}}. A batch's reply is such a mapping too,
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import heapq
 import logging
 import os
@@ -43,16 +45,11 @@ SNIFFED = 64 * 1024  # bytes read before a file is taken for text
 BATCH = 256 * 1024  # bytes of a batch, at most, unless one file has more
 BINARY = "binary"  # why a file was left out, unless the system says why
 INSTALLED = "site-packages"
-IN_FLIGHT = 3  # batches that a worker has in hand
-ATTEMPTS = 3  # how often a batch is asked before the job is given up
+IN_FLIGHT = 3  # batches that are asked for at a time, for each worker
 
 
 class BadFolder(Exception):
     """There is nothing to index."""
-
-
-class Failed(Exception):
-    """The index cannot be finished."""
 
 
 # ---- The index: nothing here knows of actors ----
@@ -182,158 +179,130 @@ class Job:
 
 
 @pn.command()
-def index(request: Any, folder: str, first: int, names: list[str]) -> Part:
+def index(
+    request: pn.Request, folder: str, first: int, names: list[str]
+) -> tuple[str, Part]:
     """Index a batch of files: this runs in the workers."""
-    return index_files(folder, first, names)
+    return request.actor.name, index_files(folder, first, names)
 
 
-@dataclass
-class Worker(Row):
-    """A worker actor; what is shown of it, and how to reach it."""
-
-    proxy: pn.ActorProxy | None = None  # None until it has started
-
-
-class Pool:
-    """Worker actors that index a job, each with a few batches in flight."""
+class Indexing:
+    """A job, done by a pool of workers."""
 
     def __init__(self, job: Job, display: Display, kill: bool) -> None:
         self.job = job
         self.display = display
         self.kill = kill  # one worker is still to be killed
-        self.victim: Worker | None = None
-        self.killed_at = 0.0
+        self.victim: int | None = None  # its pid
+        self.killed_at = 0.0  # epoch seconds
         self.index = Index()
         self.progress = Progress(len(job.names))
-        self.workers: list[Worker] = []
         self.waiting = deque(job.batches)
-        self.attempts: Counter[range] = Counter()
-        self.asks: dict[asyncio.Future[Part], tuple[Worker, range]] = {}
+        self.workers: dict[str, Row] = {}  # by the name of their role
 
     async def run(self, workers: int) -> None:
         """Index everything with *workers* actors."""
-        progress = self.progress
-        await asyncio.gather(*(self.hire() for _ in range(workers)))
+        async with pn.supervisor(name="indexers") as sup:
+            pool = await sup.spawn(workers, name="indexer")
+            follow = [asyncio.create_task(self.follow(r)) for r in pool]
+            async with asyncio.TaskGroup() as group:
+                for _ in range(IN_FLIGHT * workers):
+                    group.create_task(self.feed(pool))
+        await asyncio.wait(follow)  # they tell of the workers' ends
+
+    async def feed(self, pool: pn.Pool) -> None:
+        """Ask for one batch after the other."""
+        while self.waiting:
+            batch = self.waiting.popleft()
+            name, (words, left_out, size) = await self.ask(pool, batch)
+            self.index.merge(words, left_out)
+            self.workers[name].files += len(batch)
+            self.progress.files += len(batch)
+            self.progress.size += size
+            self.progress.answers += 1
+            if self.kill and 2 * self.progress.files >= self.progress.total:
+                self.kill_one()
+
+    async def ask(self, pool: pn.Pool, batch: range) -> tuple[str, Part]:
+        """Have *batch* indexed, by whoever lives; more than once is no harm.
+
+        With retry=True from the start nobody would see the first failure;
+        here it is to be counted.
+        """
+        question = self.job.question(batch)
         try:
-            while self.waiting or self.asks:
-                self.fill()
-                if self.kill and 2 * progress.files >= progress.total:
-                    self.kill_one()
-                await self.collect()
-        finally:
-            for reply in self.asks:  # left only if something went wrong
-                if not reply.cancel():
-                    reply.exception()  # it has failed: let that be known
-        await self.dismiss()
+            return await pool.send(index, *question)
+        except pn.ActorDown:
+            self.progress.failed += 1
+        return await pool.send.options(retry=True)(index, *question)
 
-    async def collect(self) -> None:
-        """Wait for answers, and take them."""
-        done, _ = await asyncio.wait(
-            self.asks, return_when=asyncio.FIRST_COMPLETED
+    async def follow(self, role: pn.Role[Any]) -> None:
+        """Tell of the actors that have *role*, and of their ends."""
+        row = self.workers[role.name] = Row(role.name)
+        ask = pn.send.options(retry=True)  # waits for a successor
+        with contextlib.suppress(pn.ActorDown):  # there will be none
+            while row.state != "stopped":
+                row.pid = await ask(role, "call", os.getpid)
+                row.state, row.generation = "running", role.generation
+                if role.down is not None:
+                    self.back(row, role.down)
+                self.ended(row, await pn.watch(role))
+
+    def ended(self, row: Row, down: pn.Down) -> None:
+        """An actor has ended: say so, unless it was asked to stop."""
+        if down.exit_code == 0:
+            row.state = "stopped"
+            return
+        row.state = "killed" if down.signal else "ended"
+        after = ""
+        if row.pid == self.victim:
+            after = f" after {1000 * (down.when - self.killed_at):.1f} ms"
+        self.display.say(f"  {row.name} is seen dead{after}: {down.reason}")
+
+    def back(self, row: Row, down: pn.Down) -> None:
+        """Another actor has the role of one that has ended."""
+        self.display.say(
+            f"  {row.name} is up again {1000 * (time.time() - down.when):.0f}"
+            f" ms later: pid {row.pid}, generation {row.generation}",
+            "green",
         )
-        for reply in done:
-            worker, batch = self.asks.pop(reply)
-            worker.asks -= 1
-            try:
-                part = reply.result()
-            except pn.ActorDown as down:
-                await self.lost(worker, batch, down)
-            else:
-                self.answered(worker, batch, part)
-
-    async def hire(self) -> None:
-        """Start another worker."""
-        worker = Worker(len(self.workers) + 1)
-        self.workers.append(worker)
-        proxy = await pn.spawn(name=f"worker-{worker.number}")
-        worker.proxy, worker.pid = proxy, proxy.pid
-        worker.state = "running"
-
-    def fill(self) -> None:
-        """Give batches to the workers that have too few."""
-        for worker in self.workers:
-            while (
-                self.waiting
-                and worker.state == "running"
-                and worker.asks < IN_FLIGHT
-            ):
-                batch = self.waiting.popleft()
-                reply = pn.send(
-                    worker.proxy, "index", *self.job.question(batch)
-                )
-                self.asks[reply] = worker, batch
-                self.attempts[batch] += 1
-                worker.asks += 1
-
-    def answered(self, worker: Worker, batch: range, part: Part) -> None:
-        """Take over the answer to *batch*."""
-        words, left_out, size = part
-        self.index.merge(words, left_out)
-        worker.files += len(batch)
-        self.progress.files += len(batch)
-        self.progress.size += size
-        self.progress.answers += 1
-
-    async def lost(
-        self, worker: Worker, batch: range, down: pn.ActorDown
-    ) -> None:
-        """Ask *batch* again, and replace the worker that owed the answer."""
-        self.progress.failed += 1
-        self.waiting.appendleft(batch)
-        if self.attempts[batch] == ATTEMPTS:
-            raise Failed(f"{ATTEMPTS} workers died at the same files: {down}")
-        if worker.state == "running":  # the first answer that it owed
-            worker.state = "killed" if down.signal else "ended"
-            after = 1000 * (time.monotonic() - self.killed_at)
-            later = f" {after:.1f} ms later" if worker is self.victim else ""
-            self.display.say(
-                f"  worker {worker.number} is down{later}:"
-                f" {worker.asks + 1} questions failed, asking them again"
-            )
-            await self.hire()
 
     def kill_one(self) -> None:
-        """Kill the worker with the most unanswered questions, if any."""
-        victim = max(self.workers, key=lambda worker: worker.asks)
-        if not victim.asks or victim.pid is None:
+        """Kill the worker that has done most, if there is work left."""
+        running = [w for w in self.workers.values() if w.state == "running"]
+        if not running or self.progress.answers == len(self.job.batches):
             return
+        victim = max(running, key=lambda worker: worker.files)
+        assert victim.pid is not None
         self.kill = False
-        self.victim = victim
-        self.killed_at = time.monotonic()
+        self.victim, self.killed_at = victim.pid, time.time()
         os.kill(victim.pid, signal.SIGKILL)
         self.display.say(
-            f"  worker {victim.number} (pid {victim.pid}) gets SIGKILL", "red"
+            f"  {victim.name} (pid {victim.pid}) gets SIGKILL", "red"
         )
-
-    async def dismiss(self) -> None:
-        """Stop the workers that are left."""
-        running = [w for w in self.workers if w.state == "running"]
-        stops = (pn.send(worker.proxy, "stop") for worker in running)
-        await asyncio.gather(*stops, return_exceptions=True)
-        for worker in running:
-            worker.state = "stopped"
 
 
 # ---- The program ----
 
 
-async def in_parallel(pool: Pool, workers: int) -> None:
-    """Run *pool* while its progress is drawn."""
+async def in_parallel(indexing: Indexing, workers: int) -> None:
+    """Do *indexing* while its progress is drawn."""
+    display, rows = indexing.display, indexing.workers.values()
 
     async def redraw() -> None:
         while True:
-            pool.display.show(pool.progress, pool.workers)
-            await asyncio.sleep(pool.display.period)
+            display.show(indexing.progress, rows)
+            await asyncio.sleep(display.period)
 
-    pool.display.say(
-        f"Indexing {len(pool.job.names):,} files below {pool.job.folder}"
-        f" with {workers} worker actors",
+    display.say(
+        f"Indexing {len(indexing.job.names):,} files below"
+        f" {indexing.job.folder} with {workers} supervised worker actors",
         "bold",
     )
-    with pool.display.drawing(pool.progress, pool.workers):
+    with display.drawing(indexing.progress, rows):
         drawing = asyncio.create_task(redraw())
         try:
-            await pool.run(workers)
+            await indexing.run(workers)
         finally:
             drawing.cancel()
 
@@ -367,16 +336,16 @@ def prepare(folder: str, skip: Iterable[str], workers: int) -> Job:
     return Job(folder, names, sizes, batches(sizes, limit))
 
 
-def report(pool: Pool, alone: Progress) -> None:
+def report(indexing: Indexing, alone: Progress) -> None:
     """Print the figures of both runs and the most frequent words."""
-    say, together = pool.display.say, pool.progress
-    left_out = pool.index.left_out
+    say, together = indexing.display.say, indexing.progress
+    left_out = indexing.index.left_out
     say()
     for number, why in left_out.items():
         if why != BINARY:
-            say(f"  left out {pool.job.names[number]}: {why}", "yellow")
+            say(f"  left out {indexing.job.names[number]}: {why}", "yellow")
     say(
-        f"  {len(pool.index.words):,} words in"
+        f"  {len(indexing.index.words):,} words in"
         f" {together.total - len(left_out):,} files,"
         f" {together.size / 1e6:.1f} MB of text;"
         f" {len(left_out):,} binary or unreadable files left out"
@@ -386,23 +355,23 @@ def report(pool: Pool, alone: Progress) -> None:
         say(f"  {name:<12}{run.seconds:7.2f} s  {speed:7.1f} MB/s")
     say(f"  {'speed-up':<12}{alone.seconds / together.seconds:7.2f} times")
     say(
-        f"  {'asks':<12}{pool.attempts.total():7,}, of which"
+        f"  {'asks':<12}{together.answers + together.failed:7,}, of which"
         f" {together.failed} failed with ActorDown and were asked again"
     )
     say()
     say("  The most frequent words", "bold")
-    for word, count in pool.index.most_frequent(10):
+    for word, count in indexing.index.most_frequent(10):
         say(f"  {count:>12,}  {word}")
     say()
 
 
-def compare(pool: Pool, index: Index) -> int:
-    """Say whether the index of *pool* is *index*; return the exit status."""
-    different = pool.index.differences(index)
+def compare(indexing: Indexing, index: Index) -> int:
+    """Say whether the index of *indexing* is *index*; return the exit status."""
+    different = indexing.index.differences(index)
     if not different:
-        pool.display.say("The two indexes are equal.", "green")
+        indexing.display.say("The two indexes are equal.", "green")
         return 0
-    pool.display.say(
+    indexing.display.say(
         f"The two indexes differ, in {len(different):,} places:"
         f" {', '.join(different[:5])}. Did a file change meanwhile?",
         "red",
@@ -415,12 +384,12 @@ def demo(folder: str, skip: Iterable[str], workers: int, kill: bool) -> int:
     job = prepare(folder, skip, workers)
     display = Display(sys.stdout, os.environ)
     logging.basicConfig(handlers=[Records(display)], format="%(message)s")
-    pool = Pool(job, display, kill)
-    asyncio.run(in_parallel(pool, workers))
+    indexing = Indexing(job, display, kill)
+    asyncio.run(in_parallel(indexing, workers))
     display.say("Indexing them again without actors", "bold")
     index, alone = in_sequence(job, display)
-    report(pool, alone)
-    return compare(pool, index)
+    report(indexing, alone)
+    return compare(indexing, index)
 
 
 def positive(text: str) -> int:
@@ -442,7 +411,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--workers",
         type=positive,
-        default=len(os.sched_getaffinity(0)),
+        default=pn.usable_cpus(),
         metavar="N",
         help="default: one for each usable core (%(default)s)",
     )
@@ -458,7 +427,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadFolder as error:
         print(f"word_index: {error}", file=sys.stderr)
         return 2
-    except (Failed, pn.PulsarException) as error:
+    except pn.PulsarException as error:
         print(f"word_index: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
@@ -38,11 +38,11 @@ STATES = {
 class Row:
     """What is shown of a worker."""
 
-    number: int
+    name: str
     state: str = "starting"  # a key of STATES
     pid: int | None = None
-    asks: int = 0  # its unanswered questions
-    files: int = 0  # files that it has indexed
+    generation: int = 0  # how many there were before
+    files: int = 0  # files that they have indexed
 
 
 @dataclass
@@ -68,16 +68,16 @@ def summary(progress: Progress, *, asks: bool) -> str:
     )
 
 
-def plain(progress: Progress, rows: Sequence[Row]) -> str:
+def plain(progress: Progress, rows: Collection[Row]) -> str:
     """Say everything in one line."""
-    states = "; ".join(f"{r.number} {r.state} {r.files:,}" for r in rows)
+    states = "; ".join(f"{r.name} {r.state} {r.files:,}" for r in rows)
     text = summary(progress, asks=bool(rows))
     return f"  {text}  ({states})" if rows else f"  {text}"
 
 
 def render(
     progress: Progress,
-    rows: Sequence[Row],
+    rows: Collection[Row],
     columns: int,
     height: int,
     marks: str = "━─●",
@@ -99,15 +99,18 @@ def render(
         ]
     ]
     room = max(height - 1, 0)
-    for row in rows[max(len(rows) - room, 0) :]:
+    for row in list(rows)[max(len(rows) - room, 0) :]:
         style = STATES[row.state]
         lines.append(
             [
                 (style, f"  {marks[2]} "),
-                ("", f"worker {row.number:<3} pid {row.pid or '-':<8} "),
+                ("", f"{row.name:<11} pid {row.pid or '-':<8} "),
                 (style, f"{row.state:<9}"),
                 ("", f"{row.files:>7,} files"),
-                ("dim", f"  {row.asks} in hand" if row.asks else ""),
+                (
+                    "dim",
+                    f"  generation {row.generation}" if row.generation else "",
+                ),
             ]
         )
     return [fit(line, columns) for line in lines]
@@ -149,7 +152,7 @@ class Display:
 
     @contextmanager
     def drawing(
-        self, progress: Progress, rows: Sequence[Row]
+        self, progress: Progress, rows: Collection[Row]
     ) -> Iterator[None]:
         """Time *progress* while the block runs; draw it once more after."""
         self.started = time.monotonic()
@@ -160,12 +163,12 @@ class Display:
         finally:
             self.drawn = []
 
-    def show(self, progress: Progress, rows: Sequence[Row]) -> None:
+    def show(self, progress: Progress, rows: Collection[Row]) -> None:
         """Draw *progress*, unless the last drawing is too recent."""
         if time.monotonic() >= self.due:
             self.draw(progress, rows)
 
-    def draw(self, progress: Progress, rows: Sequence[Row]) -> None:
+    def draw(self, progress: Progress, rows: Collection[Row]) -> None:
         """Draw *progress* now, over what was drawn before."""
         now = time.monotonic()
         progress.seconds = now - self.started

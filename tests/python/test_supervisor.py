@@ -237,6 +237,15 @@ def test_retry_asks_the_successor(kind: str) -> None:
     run(main, PATIENCE)
 
 
+def test_the_first_ask_of_a_loop_may_be_one_with_retry() -> None:
+    async def main() -> None:
+        async with pn.supervisor(**QUICK) as sup:
+            role = await sup.spawn(kind="coroutine")
+            assert await pn.send.options(retry=True)(role, "ping") == "pong"
+
+    run(main, PATIENCE)
+
+
 def test_a_thread_that_cannot_be_killed_has_a_successor() -> None:
     async def main() -> None:
         async with pn.supervisor(**QUICK) as sup:
