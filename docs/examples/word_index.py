@@ -202,12 +202,17 @@ class Indexing:
 
     async def run(self, workers: int) -> None:
         """Index everything with *workers* actors."""
+        began = time.monotonic()
         async with pn.supervisor(name="indexers") as sup:
             pool = await sup.spawn(workers, name="indexer")
+            taken = 1000 * (time.monotonic() - began)
+            self.display.say(f"  {workers} started in {taken:.0f} ms")
             follow = [asyncio.create_task(self.follow(r)) for r in pool]
             async with asyncio.TaskGroup() as group:
                 for _ in range(IN_FLIGHT * workers):
                     group.create_task(self.feed(pool))
+            for role in pool:  # a successor may be on its way: let it come
+                await pn.send.options(retry=True)(role, "ping")
         await asyncio.wait(follow)  # they tell of the workers' ends
 
     async def feed(self, pool: pn.Pool) -> None:
@@ -243,8 +248,9 @@ class Indexing:
         with contextlib.suppress(pn.ActorDown):  # there will be none
             while row.state != "stopped":
                 row.pid = await ask(role, "call", os.getpid)
-                row.state, row.generation = "running", role.generation
-                if role.down is not None:
+                former, row.generation = row.generation, role.generation
+                row.state = "running"
+                if role.down is not None and row.generation > former:
                     self.back(row, role.down)
                 self.ended(row, await pn.watch(role))
 
@@ -263,7 +269,8 @@ class Indexing:
         """Another actor has the role of one that has ended."""
         self.display.say(
             f"  {row.name} is up again {1000 * (time.time() - down.when):.0f}"
-            f" ms later: pid {row.pid}, generation {row.generation}",
+            f" ms later: pid {row.pid}, generation {row.generation};"
+            f" asks repeated: {self.progress.failed}",
             "green",
         )
 
@@ -366,7 +373,7 @@ def report(indexing: Indexing, alone: Progress) -> None:
 
 
 def compare(indexing: Indexing, index: Index) -> int:
-    """Say whether the index of *indexing* is *index*; return the exit status."""
+    """Say whether both have made the same; return the exit status."""
     different = indexing.index.differences(index)
     if not different:
         indexing.display.say("The two indexes are equal.", "green")

@@ -110,7 +110,10 @@ def test_word_index_survives_the_death_of_a_worker(folder, workers):
     done = run("word_index.py", folder, "--workers", workers)
     out = done.stdout
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"40 files below {folder} with {workers} worker actors" in out
+    assert (
+        f"40 files below {folder} with {workers} supervised worker actors"
+        in out
+    )
     assert "gets SIGKILL" in out
     assert "words in 39 files" in out
     assert "1 binary or unreadable files left out" in out
@@ -119,15 +122,21 @@ def test_word_index_survives_the_death_of_a_worker(folder, workers):
     assert "\x1b" not in out
 
 
-def test_word_index_asks_again_what_a_killed_worker_owed(big_folder):
+def test_word_index_tells_of_a_killed_worker_and_its_successor(big_folder):
     done = run("word_index.py", big_folder, "--workers", 2)
     assert (done.returncode, done.stderr) == (0, "")
-    lost = re.search(
-        r"worker (\d) is down [\d.]+ ms later: (\d) questions", done.stdout
+    story = re.search(
+        r"  2 started in \d+ ms\n"
+        r"(?s:.*)  (indexer-\d) \(pid (\d+)\) gets SIGKILL\n"
+        r"(?s:.*)  \1 is seen dead after [\d.]+ ms: killed by SIGKILL\n"
+        r"(?s:.*)  \1 is up again \d+ ms later: pid (\d+), generation 1;"
+        r" asks repeated: (\d)\n"
+        r"(?s:.*) 100% .*0 stopped .*1 stopped ",
+        done.stdout,
     )
-    assert lost is not None
-    assert f" {lost[2]} failed with ActorDown" in done.stdout
-    assert re.search(rf"100% .*{lost[1]} killed .*3 stopped", done.stdout)
+    assert story is not None
+    assert story[2] != story[3]
+    assert f" {story[4]} failed with ActorDown" in done.stdout
 
 
 def test_word_index_kills_nobody_if_told_so(folder):

@@ -10,9 +10,7 @@ import io
 import logging
 import os
 import random
-import signal
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -222,103 +220,76 @@ def test_a_folder_without_files_is_refused(tree, name):
         example.prepare(str(tree / name), (), 2)
 
 
-# ---- The pool, with actors that are no processes ----
-
-
-class Actors:
-    """Answers as actors do; dies where `dies(first, attempt)` says so."""
-
-    def __init__(self, dies):
-        self.dies = dies
-        self.spawned = 0
-        self.stopped = []
-        self.attempts = collections.Counter()
-        self.dead = set()
-        self.ActorDown = pulsar_native.ActorDown
-
-    async def spawn(self, name):
-        self.spawned += 1
-        proxy = types.SimpleNamespace(pid=-self.spawned, name=name)
-        await asyncio.sleep(0)
-        return proxy
-
-    def send(self, proxy, command, *args):
-        reply = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(
-            self.answer, reply, proxy.pid, command, args
-        )
-        return reply
-
-    def answer(self, reply, pid, command, args):
-        if reply.done():
-            return
-        if command == "stop":
-            self.stopped.append(pid)
-            reply.set_result(None)
-            return
-        self.attempts[args[1]] += 1
-        if self.dies(args[1], self.attempts[args[1]]):
-            self.dead.add(pid)
-        if pid in self.dead:
-            down = self.ActorDown("aid", "killed", None, signal.SIGKILL)
-            reply.set_exception(down)
-        else:
-            reply.set_result(example.index_files(*args))
+# ---- The pool, of actors that are no processes ----
 
 
 def pool_run(tree, monkeypatch, dies, workers=2):
-    """Index *tree* with actors that die; the pool and the actors."""
-    actors = Actors(dies)
-    monkeypatch.setattr(example, "pn", actors)
+    """Index *tree* with actors that die where `dies(first, attempt)` says so;
+    what was done, and how often each batch was begun."""
+    begun = collections.Counter()
+
+    def index_files(folder, first, names):
+        begun[first] += 1
+        if dies(first, begun[first]):
+            raise SystemExit(1)
+        return index_here(folder, first, names)
+
+    index_here = example.index_files
+    monkeypatch.setenv("PULSAR_NATIVE_KIND", "coroutine")
+    monkeypatch.setattr(example, "index_files", index_files)
     job = example.prepare(str(tree), (), workers)
-    quiet = display.Display(Terminal(False), {})
-    pool = example.Pool(job, quiet, kill=False)
+    stream = Terminal(False)
+    indexing = example.Indexing(job, display.Display(stream, {}), kill=False)
     complaints = []
 
     async def main():
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, what: complaints.append(what))
         try:
-            await pool.run(workers)
+            await indexing.run(workers)
         finally:
-            pool.asks.clear()
             gc.collect()
 
     try:
         asyncio.run(main())
     finally:
+        monkeypatch.setattr(example, "index_files", index_here)
         assert complaints == []
-    return pool, actors
+    index, _ = example.in_sequence(job, display.Display(Terminal(False), {}))
+    assert indexing.index == index
+    assert indexing.progress.files == len(job.names)
+    assert {row.state for row in indexing.workers.values()} == {"stopped"}
+    return indexing, begun, stream.text()
 
 
 def test_without_deaths_every_batch_is_asked_once(tree, monkeypatch):
-    pool, actors = pool_run(tree, monkeypatch, lambda first, attempt: False)
-    assert set(pool.attempts.values()) == {1}
-    assert actors.spawned == 2
-    assert sorted(actors.stopped) == [-2, -1]
-    index, _ = example.in_sequence(pool.job, pool.display)
-    assert pool.index == index
+    indexing, begun, _ = pool_run(
+        tree, monkeypatch, lambda first, attempt: False
+    )
+    assert set(begun.values()) == {1}
+    assert set(indexing.workers) == {"indexer-0", "indexer-1"}
+    assert indexing.progress.failed == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_what_a_dead_worker_owed_is_asked_again(tree, monkeypatch, workers):
-    pool, actors = pool_run(
-        tree, monkeypatch, lambda first, attempt: attempt == 1, workers
+    indexing, begun, told = pool_run(
+        tree,
+        monkeypatch,
+        lambda first, attempt: first in (0, 4) and attempt == 1,
+        workers,
     )
-    assert pool.progress.failed == pool.attempts.total() - len(
-        pool.job.batches
-    )
-    assert actors.spawned == workers + len(actors.dead)
-    states = collections.Counter(worker.state for worker in pool.workers)
-    assert states == {"killed": len(actors.dead), "stopped": workers}
-    index, _ = example.in_sequence(pool.job, pool.display)
-    assert pool.index == index
-    assert pool.progress.files == len(pool.job.names)
+    assert begun[0] == begun[4] == 2
+    assert indexing.progress.failed >= 2
+    assert told.count("is seen dead: SystemExit: 1") == 2
+    rows = indexing.workers.values()
+    assert sum(row.generation for row in rows) == 2
+    assert told.count("is up again") == 2
 
 
 def test_files_that_end_every_worker_end_the_job(tree, monkeypatch):
-    with pytest.raises(example.Failed, match="workers died"):
-        pool_run(tree, monkeypatch, lambda first, attempt: first == 2)
+    with pytest.raises(pulsar_native.RestartsExceeded, match="indexers"):
+        pool_run(tree, monkeypatch, lambda first, attempt: first == 4)
 
 
 # ---- The display ----
@@ -332,7 +303,8 @@ def half_way():
 
 def rows(count):
     return [
-        display.Row(n + 1, "running", 4000 + n, 3, 10) for n in range(count)
+        display.Row(f"indexer-{n + 1}", "running", 4000 + n, 3, 10)
+        for n in range(count)
     ]
 
 
@@ -350,7 +322,7 @@ def test_plain_line_tells_the_state_of_each_worker():
     workers = rows(2)
     workers[0].state = "killed"
     text = display.plain(half_way(), workers)
-    assert text.endswith("(1 killed 10; 2 running 10)")
+    assert text.endswith("(indexer-1 killed 10; indexer-2 running 10)")
 
 
 @pytest.mark.parametrize("columns", [0, 1, 10, 40, 79, 80, 200])
@@ -368,8 +340,8 @@ def test_bar_is_half_full_half_way():
 
 def test_the_last_workers_are_drawn_where_all_do_not_fit():
     lines = display.render(half_way(), rows(8), 80, 3)
-    assert ["worker 7" in plain_text(line) for line in lines] == [0, 1, 0]
-    assert "worker 8" in plain_text(lines[2])
+    assert ["indexer-7" in plain_text(line) for line in lines] == [0, 1, 0]
+    assert "indexer-8" in plain_text(lines[2])
 
 
 def test_every_state_of_a_worker_has_a_style():
