@@ -37,7 +37,7 @@ def count(actor: Any, number: int) -> None:
 
 
 @pn.command()
-def take(request: Any, number: int) -> None:
+def take_quickly(request: Any, number: int) -> None:
     """Slower than its sender sends."""
     for _ in range(100):
         pass
@@ -67,17 +67,17 @@ async def tell_all(
 
 @pn.command()
 async def tell_other(request: Any, target: Any, times: int) -> dict[str, int]:
-    return await tell_all(target, "take", request.actor.mailbox, times)
+    return await tell_all(target, "take_quickly", request.actor.mailbox, times)
 
 
 @pn.command()
 async def tell_itself(request: Any, times: int) -> dict[str, int]:
     actor = request.actor
-    return await tell_all(actor, "take", actor.mailbox, times)
+    return await tell_all(actor, "take_quickly", actor.mailbox, times)
 
 
 @pn.command()
-async def ping_often(request: Any, target: Any, times: int) -> int:
+async def ping_meanwhile(request: Any, target: Any, times: int) -> int:
     """How many pings were answered, one after the other."""
     answers = [await pn.send(target, "ping") for _ in range(times)]
     return answers.count("pong")

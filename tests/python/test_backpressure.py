@@ -39,7 +39,7 @@ def mailbox_here() -> Any:
 
 
 @each_kind
-@pytest.mark.parametrize("command", ["take", "take_slowly"])
+@pytest.mark.parametrize("command", ["take_quickly", "take_slowly"])
 def test_awaited_tells_all_run_in_order_and_few_wait(
     kind: str, command: str
 ) -> None:
@@ -118,7 +118,7 @@ def test_the_end_of_the_target_ends_the_waiting(kind: str) -> None:
 def test_tells_that_nobody_awaits_end_too(kind: str) -> None:
     async def main() -> None:
         worker = await pn.spawn(kind=kind)
-        told = [pn.tell(worker, "take", n) for n in range(5000)]
+        told = [pn.tell(worker, "take_quickly", n) for n in range(5000)]
         assert told[0].done()
         assert not told[-1].done()
         assert await asyncio.gather(*told) == [None] * 5000
@@ -170,7 +170,7 @@ def test_a_polite_sender_is_answered_beside_a_flood(kind: str) -> None:
         flood = pn.send(flooding, "tell_other", worker, 50_000)
         await ask(worker, commands.until_taken, 1000)
         before = await ask(worker, commands.taken_now)
-        answers = await pn.send(polite, "ping_often", worker, 10)
+        answers = await pn.send(polite, "ping_meanwhile", worker, 10)
         assert answers == 10
         # The flood was not over.
         assert before <= await ask(worker, commands.taken_now) < 50_000

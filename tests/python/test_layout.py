@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,27 @@ def test_c_files_and_functions_stay_short(path: Path) -> None:
 def test_length_of_functions_is_measured_from_the_return_type() -> None:
     text = "int x;\n\nstatic int\nf(int a,\n  int b)\n{\n    return a;\n}\n"
     assert list(functions(text)) == [("static int", 6)]
+
+
+def commands_of(path: Path) -> Iterator[str]:
+    """Names of the commands that importing this file registers for all."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            made_by = {
+                ast.unparse(d).split("(")[0] for d in node.decorator_list
+            }
+            if made_by & {"command", "pn.command"}:
+                yield node.name
+
+
+def test_no_two_files_of_tests_register_a_command_of_one_name() -> None:
+    owners: dict[str, str] = {"shadowed": ""}  # on purpose
+    for path in sorted((ROOT / "tests" / "python").glob("*.py")):
+        for name in commands_of(path):
+            assert name == "shadowed" or name not in owners, (
+                f"{name} is in {owners[name]} and in {path.name}"
+            )
+            owners[name] = path.name
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:

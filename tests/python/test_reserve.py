@@ -68,9 +68,13 @@ async def fresh(**options: Any) -> Any:
     """One that was forked when it was asked for."""
     while True:
         before = spares() if _forkserver.server_pid() else []
-        proxy = await pn.spawn(**options)
-        if proxy.pid not in before:
-            return proxy
+        # More at once than there are spares, or one may come in time each.
+        proxies = await asyncio.gather(
+            *(pn.spawn(**options) for _ in range(4))
+        )
+        for proxy in proxies:
+            if proxy.pid not in before:
+                return proxy
 
 
 def _surroundings(actor: Any) -> dict[str, Any]:
