@@ -16,11 +16,19 @@ from typing import Any, Generic, TypeVar
 
 from ._progress import OnProgress
 
-__all__ = ["Mapping"]
+__all__ = ["Mapping", "check_count"]
 
 T = TypeVar("T")
 
 Submit = Callable[[tuple[Any, ...]], "asyncio.Future[T]"]
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse what is no number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
 
 
 class Mapping(Generic[T]):
@@ -38,6 +46,7 @@ class Mapping(Generic[T]):
             raise TypeError(
                 f"on_progress must be callable, not {on_progress!r}"
             )
+        check_count("limit", limit)
         self._submit = submit
         self._ordered = ordered
         self._limit = limit

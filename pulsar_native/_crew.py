@@ -155,8 +155,7 @@ class Crew:
                 (calls,) if together else calls[0],
                 {},
             )
-        except Exception as error:
-            worker.forget_told()  # nothing has left
+        except Exception as error:  # nothing has left
             if not together:
                 works[0].fail(error)
                 return
@@ -183,10 +182,12 @@ class Crew:
             if error is not None:
                 for work in works:
                     work.fail(error)
-            elif len(works) == 1:
-                works[0].finish(asked.result())
             else:
-                for work, result in zip(works, asked.result(), strict=True):
+                worker.knows(works)
+                results = (
+                    asked.result() if len(works) > 1 else [asked.result()]
+                )
+                for work, result in zip(works, results, strict=True):
                     work.finish(result)
         if self._queue or self._closing:
             self.pump()

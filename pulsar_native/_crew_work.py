@@ -109,12 +109,14 @@ class Worker:
         key = definition.key
         if key in self._known:
             return key, args, kwargs
-        self._known.add(key)
         return (key, definition.pickled), args, kwargs
 
-    def forget_told(self) -> None:
-        """It may not have got what it was told of functions."""
-        self._known.clear()
+    def knows(self, works: list[Work]) -> None:
+        """It has read what it was sent of these: not only has it been told
+        of their functions, which arguments that it cannot read undo."""
+        for work in works:
+            if work.definition is not None:
+                self._known.add(work.definition.key)
 
     def takes_more(self, now: float) -> bool:
         """Whether it may have another task beside those that it has: not if

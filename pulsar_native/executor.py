@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import functools
 import itertools
+import sys
 import threading
 import weakref
 from collections.abc import (
@@ -19,7 +20,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from ._amap import Mapping
+from ._amap import Mapping, check_count
 from ._context import running_loop
 from ._crew import Plan
 from ._crew_hosts import Host, LoopHost, ThreadHost
@@ -70,9 +71,9 @@ class Executor(concurrent.futures.Executor):
     ) -> None:
         if max_workers is None:
             max_workers = usable_cpus()
-        _check_count("max_workers", max_workers)
+        check_count("max_workers", max_workers)
         if max_tasks_per_child is not None:
-            _check_count("max_tasks_per_child", max_tasks_per_child)
+            check_count("max_tasks_per_child", max_tasks_per_child)
         if initializer is not None and not callable(initializer):
             raise TypeError(
                 f"initializer must be callable, not {initializer!r}"
@@ -103,9 +104,10 @@ class Executor(concurrent.futures.Executor):
 
         What it gives is awaited if it can be. It goes by name where the
         worker can import it, else by value. The future fails with what *fn*
-        raised, the text of its traceback as the cause. RuntimeError after
-        ``shutdown``.
+        raised, the text of its traceback as the cause. TypeError for what
+        cannot be called, RuntimeError after ``shutdown``.
         """
+        _check_callable(fn)
         host = self._open_host()
         future: _Result[T] = _Result(host)
         host.put(Work(future, (fn, args, kwargs)))
@@ -147,11 +149,12 @@ class Executor(concurrent.futures.Executor):
         TimeoutError *timeout* seconds after the call if a result is not
         there. Not on the thread of the executor's own loop: see ``amap``.
         """
-        _check_count("chunksize", chunksize)
+        check_count("chunksize", chunksize)
         if chunksize == 1:
             return super().map(fn, *iterables, timeout=timeout, **options)
         items = zip(*iterables, strict=False)
-        chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
+        size = min(chunksize, sys.maxsize)
+        chunks = iter(lambda: list(itertools.islice(items, size)), [])
         results = super().map(
             functools.partial(_call_each, fn),
             chunks,
@@ -181,7 +184,7 @@ class Executor(concurrent.futures.Executor):
         """
         if limit is None:
             limit = 16 * self._plan.size
-        _check_count("limit", limit)
+        _check_callable(fn)
         submit = functools.partial(self._submit_in_loop, fn)
         return Mapping(submit, items, ordered, limit, on_progress).results()
 
@@ -240,11 +243,9 @@ class _Result(Future[T]):
             )
 
 
-def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is a number, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1")
+def _check_callable(fn: Any) -> None:
+    if not callable(fn):
+        raise TypeError(f"a task is a function, not {fn!r}")
 
 
 def _call_each(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:

@@ -116,3 +116,14 @@ def begin_and_wait(begun: str, path: str) -> int:
     Path(begun).write_text(str(os.getpid()))
     wait_for(path)
     return os.getpid()
+
+
+class RaisesInItsReader:
+    """Fails where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise RuntimeError("cannot be read")

@@ -1,0 +1,52 @@
+"""What an executor makes of tasks and numbers that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import executor_tasks as tasks
+import pytest
+from actors_help import PATIENCE, run
+
+import pulsar_native as pn
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def _by_value() -> Any:
+    """A function that no worker can import."""
+    space: dict[str, Any] = {"__name__": "nowhere"}
+    exec("def twice(x):\n    return 2 * x\n", space)
+    return space["twice"]
+
+
+@pytest.mark.parametrize("kind", ["process", "thread", "coroutine"])
+def test_arguments_that_cannot_be_read_cost_no_other_task(kind: str) -> None:
+    twice = _by_value()
+    with pn.Executor(1, kind=kind) as ex:
+        bad = ex.submit(twice, tasks.RaisesInItsReader())
+        after = [ex.submit(twice, n) for n in range(10)]
+        with pytest.raises(RuntimeError, match="cannot be read"):
+            bad.result(PATIENCE)
+        assert [f.result(PATIENCE) for f in after] == [*range(0, 20, 2)]
+        assert list(ex.map(twice, range(200))) == [*range(0, 400, 2)]
+
+
+@pytest.mark.parametrize("task", [None, 1, "os:getpid", (1, b"")])
+def test_a_task_that_cannot_be_called_is_refused(task: Any) -> None:
+    async def amap() -> None:
+        with pn.Executor(1, kind="coroutine") as ex:
+            ex.amap(task, [1])
+
+    with pn.Executor(1, kind="thread") as ex:
+        assert ex.submit(_by_value(), 2).result(PATIENCE) == 4
+        with pytest.raises(TypeError, match="a task is a function"):
+            ex.submit(task)
+    with pytest.raises(TypeError, match="a task is a function"):
+        run(amap)
+
+
+def test_a_chunk_may_be_larger_than_anything() -> None:
+    with pn.Executor(1, kind="thread") as ex:
+        found = list(ex.map(tasks.double, range(3), chunksize=10**30))
+        assert found == [0, 2, 4]
