@@ -277,7 +277,6 @@ class Child:
         if self._watch is not None:
             self._watch.cancel()
         self.adopt(after)
-        await settle(before)
         ended: asyncio.Future[None] = self._supervisor._loop.create_future()
 
         def resolve(down: Down) -> None:
@@ -285,5 +284,8 @@ class Child:
                 ended.set_result(None)
 
         node.on_end(before.number, resolve)
-        self._supervisor._stop_actor(before, True)
+        try:
+            await settle(before)
+        finally:  # cancelled too: nobody else knows of it any more
+            self._supervisor._stop_actor(before, True)
         await ended

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._children import Child, is_normal
+from ._context import running_loop
 from ._down import Down
 from ._draining import stop_target
 from ._native import AskFuture, Restarts
@@ -104,7 +105,15 @@ class Engine:
         """The same: it may be a child, too."""
         return self.info() | {"restart": self.restart}
 
+    def check_thread(self) -> None:
+        """RuntimeError in another loop than its actor's."""
+        if self._machine is not None and running_loop() is not self._loop:
+            raise RuntimeError(
+                f"{self!r} is for the loop of its actor, and its thread"
+            )
+
     def _check_open(self) -> None:
+        self.check_thread()
         if self.state not in ("open", "restarting"):
             raise RuntimeError(f"{self!r} takes no children now")
 

@@ -136,7 +136,7 @@ class Keeper:
         self._leaving: set[int] = set()  # slots of those that drain
         self._sizing = asyncio.Lock()
         self._renewing = asyncio.Lock()
-        self._renewals: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._fallen = False  # some may have ended for good
         _keepers[self.key] = self
@@ -189,7 +189,9 @@ class Keeper:
     # --- what the program asks for ---
 
     async def scale(self, count: int) -> None:
-        """Have so many; wait until those are up, or the others down."""
+        """Have so many; wait until those are up, or the others down. If that
+        is cancelled the others go nevertheless: they are in it no more."""
+        self.supervisor.check_thread()
         async with self._sizing:
             self.prune()
             leaving = self.members[count:]
@@ -197,8 +199,12 @@ class Keeper:
             self._leaving.update(member.slot for member in leaving)
             if count > len(self.members):
                 await self.grow(count - len(self.members))
-        stops = [self._stop(member) for member in leaving]
-        for done in await asyncio.gather(*stops, return_exceptions=True):
+        stops = [asyncio.ensure_future(self._stop(m)) for m in leaving]
+        for stop in stops:
+            self._aside.add(stop)
+            stop.add_done_callback(self._aside.discard)
+        gathered = asyncio.gather(*stops, return_exceptions=True)
+        for done in await asyncio.shield(gathered):
             if done is not None:
                 raise done
 
@@ -214,6 +220,7 @@ class Keeper:
 
     async def reload(self) -> None:
         """Replace each, one after the other."""
+        self.supervisor.check_thread()
         for member in list(self.members):
             async with self._renewing:
                 await self._replace(member)
@@ -301,8 +308,8 @@ class Keeper:
         loop = self.supervisor._loop
         context = self.supervisor._node._context.copy()
         task = loop.create_task(self._renewal(member), context=context)
-        self._renewals.add(task)
-        task.add_done_callback(self._renewals.discard)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
 
     async def _renewal(self, member: Member) -> None:
         generation = member.role.generation

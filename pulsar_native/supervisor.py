@@ -213,7 +213,7 @@ class Supervisor(Engine):
 
     async def stop_child(self, role: Role | Supervisor) -> None:
         """Stop one for good, drained, and wait until it has ended. ValueError
-        if it is no child."""
+        if it is no child, TypeError if it could be none."""
         await self._stop_one(self._find(role), True)
 
     async def restart_child(self, role: Role) -> None:
@@ -228,8 +228,17 @@ class Supervisor(Engine):
         await started
 
     def _find(self, role: Role | Supervisor) -> Any:
+        self.check_thread()
         child: Any = role
-        if isinstance(role, Role):
+        if isinstance(role, Pool):
+            raise TypeError(
+                f"{role!r} has workers: scale it to 0, or name one"
+            )
+        if not isinstance(role, Role | Supervisor):
+            raise TypeError(f"a child is a role or a supervisor, not {role!r}")
+        if self._machine is None:
+            child = None
+        elif isinstance(role, Role):
             child = self._node._roles.of(role)._child
         if child is None or self._children.get(child.id) is not child:
             raise ValueError(f"{role!r} is no child of {self!r}")
