@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -267,23 +268,41 @@ class Engine:
         self._doing = True
         try:
             while self._actions:
-                what, id, _ = self._actions.popleft()
-                self._act(what, self._children.get(id))
+                what, id, seconds = self._actions.popleft()
+                self._act(what, self._children.get(id), seconds)
         finally:
             self._doing = False
         self._set_timer()
 
-    def _act(self, what: str, child: Member | None) -> None:
+    def _act(self, what: str, child: Member | None, seconds: float) -> None:
         if what == "start" and child is not None:
             child.begin()
         elif what == "stop" and child is not None:
             if isinstance(child, Child):
                 self._node._roles.away(child.role)
             child.halt(self._drain)
+        elif what == "wait" and child is not None:
+            self._log_restart(child, seconds)
         elif what == "escalate":
             self._escalate()
         elif what == "stopped":
             self._have_stopped()
+
+    def _log_restart(self, child: Member, seconds: float) -> None:
+        logger = self._node.logger
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        down = self._last_down(child)
+        who, why = f"{down.name}({down.aid})", down.reason
+        if isinstance(child, Engine):
+            who, why = repr(child.name), str(child._exceeded)
+        logger.info(
+            "supervisor %r: %s has ended: %s; it starts again in %.2f s",
+            self.name,
+            who,
+            why,
+            seconds,
+        )
 
     def _set_timer(self) -> None:
         machine = self._machine

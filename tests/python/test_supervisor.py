@@ -237,6 +237,28 @@ def test_retry_asks_the_successor(kind: str) -> None:
     run(main, PATIENCE)
 
 
+def test_restarts_are_logged_of_actors_and_of_supervisors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        async with pn.supervisor(**QUICK, name="top") as top:
+            sub = await top.supervisor(max_restarts=1, **QUICK, name="sub")
+            role = await sub.spawn(kind="coroutine", name="bad")
+            for _ in range(2):
+                await end(role)
+            assert await pn.send(role, "ping") == "pong"
+
+    with caplog.at_level("INFO", "pulsar_native"):
+        run(main, PATIENCE)
+    told = [r.getMessage() for r in caplog.records if "starts" in r.msg]
+    assert [text.split(" has ended: ")[0][:22] for text in told] == [
+        "supervisor 'sub': bad(",
+        "supervisor 'top': 'sub",
+    ]
+    assert "SystemExit: 1; it starts again in 0.0" in told[0]
+    assert "more than 1 restarts" in told[1]
+
+
 def test_the_first_ask_of_a_loop_may_be_one_with_retry() -> None:
     async def main() -> None:
         async with pn.supervisor(**QUICK) as sup:
