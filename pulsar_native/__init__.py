@@ -67,6 +67,7 @@ from .exceptions import (
 from .executor import Executor
 from .kinds import get_kind, register_kind
 from .messages import call, send, send_threadsafe, tell
+from .monitor import Monitor
 from .pool import Pool
 from .proxy import ActorProxy, get_proxy
 from .role import Role
@@ -108,6 +109,7 @@ __all__ = [
     "MailboxFull",
     "MessageTooBig",
     "Method",
+    "Monitor",
     "NameTaken",
     "Pool",
     "ProtocolError",

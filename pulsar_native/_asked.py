@@ -11,7 +11,7 @@ from .kinds import chosen_kind
 from .proxy import number_of_aid
 from .utils.config import Config
 
-__all__ = ["Asked", "check_attributes", "sort_out_options"]
+__all__ = ["Asked", "check_attributes", "sort_out_options", "with_params"]
 
 # Attributes that every actor sets on itself.
 _OWN = frozenset(
@@ -57,6 +57,16 @@ def sort_out_options(options: dict[str, Any], default: Config) -> Asked:
     for text in asked.given_names():
         _check_name(text)
     return asked
+
+
+def with_params(actor: Actor, options: dict[str, Any]) -> dict[str, Any]:
+    """What ``spawn`` was given, with what the ``on_params`` hooks of who
+    manages the new actor add."""
+    if not actor.has_callbacks("on_params"):
+        return options
+    merged = actor.actorparams()
+    winning = {n: merged[n] for n in ("name", "aid", "cfg") if n in merged}
+    return merged | options | winning
 
 
 def check_attributes(params: dict[str, Any]) -> None:

@@ -133,6 +133,26 @@ def _aside(actor: Any) -> Iterator[None]:
 
 
 @_builtin()
+async def kill_actor(
+    request: Request, aid: Any, timeout: float = 5
+) -> str | None:
+    """Stop an actor that the arbiter or a monitor of it manages, or a whole
+    monitor; answer once it has ended."""
+    from ._draining import stop_target
+
+    actor: Any = request.actor
+    if not actor.is_arbiter():
+        return None
+    ended = stop_target(actor, aid, False, None)
+    await asyncio.wait([ended], timeout=timeout)
+    if not ended.done():
+        actor.logger.warning("%s has not stopped within %s s", aid, timeout)
+        return None
+    ended.result()
+    return f"killed {getattr(aid, 'aid', aid)}"
+
+
+@_builtin()
 def notify(request: Request, info: dict[str, Any]) -> float:
     """Keep what the caller tells of itself; answer with the time."""
     now = time.time()

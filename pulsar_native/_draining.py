@@ -145,7 +145,7 @@ def stop_target(
         if node.is_arbiter():
             condition, _ = node._port.explain(number, "")
             return _known_end(node, condition, aid_of(number))
-        via = node._port.proxy(node.monitor.number)  # type: ignore[union-attr]
+        via = node._port.proxy(node._port.names["arbiter"])
     return _have_stopped(node, via, (target, drains, seconds))
 
 

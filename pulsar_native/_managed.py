@@ -26,7 +26,7 @@ from .actor import ends_actor, exit_code_of
 from .consts import ACTOR_STATES
 from .exceptions import ActorDown
 from .node import NodeActor
-from .proxy import ActorProxy, node_of
+from .proxy import ActorProxy, node_of, number_of
 from .utils.config import Config
 
 __all__ = ["ManagedActor", "close_loop", "open_loop", "run_loop"]
@@ -56,12 +56,14 @@ class ManagedActor(NodeActor):
         """Know who the arbiter is, and what it spawns."""
         self._arbiter = arbiter = facts["arbiter"]
         self._default_kind = facts["default_kind"]
-        self.monitor = ActorProxy("arbiter", "arbiter", arbiter)
-        self._known = {self.number: self.proxy, arbiter: self.monitor}
+        root: ActorProxy = ActorProxy("arbiter", "arbiter", arbiter)
+        manager = self.monitor = facts["monitor"] or root
+        self._known = {
+            number_of(known): known for known in (self.proxy, root, manager)
+        }
+        names = {self.aid: self, "arbiter": root, "monitor": manager}
         self._port.names.clear()
-        self._port.names.update(
-            {self.aid: self.number, "arbiter": arbiter, "monitor": arbiter}
-        )
+        self._port.names.update({n: a.number for n, a in names.items()})
 
     def _take_values(self, values: dict[str, Any]) -> None:
         """Those of its user: what the spawn was given."""

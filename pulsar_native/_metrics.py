@@ -86,7 +86,7 @@ def _mailboxes(node: Actor) -> Iterator[Found]:
     for cell in mailbox.cells():
         proxy = node._port.proxy(cell.number)  # type: ignore[attr-defined]
         yield _labels(proxy.aid, proxy.name), mailbox_info(cell)
-    for child in getattr(node, "managed_actors", {}).values():
+    for child in getattr(node, "_children", {}).values():
         told = child.info.get("mailbox")
         if told is not None:
             yield _labels(child.aid, child.name), told

@@ -17,6 +17,7 @@ from .utils.config import Config
 if TYPE_CHECKING:
     from .kinds import Carrier
     from .manager import Manager
+    from .monitor import Monitor
 
 __all__ = ["ActorProxyMonitor"]
 
@@ -36,6 +37,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         "_failure",
         "_future",
         "_link_lost",
+        "_owner",
         "_reason",
         "_spawned",
         "_started",
@@ -65,6 +67,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         self.stopping_start: float | None = None
         self.stacks = ""
         self._arbiter = arbiter
+        self._owner: Monitor | None = None
         self._future: asyncio.Future[ActorProxyMonitor] | None = None
         self._exit: Exit | None = None
         self._failure: bytes | None = None  # of its constructor
@@ -75,9 +78,9 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         self._timers: list[asyncio.TimerHandle] = []
 
     @property
-    def monitor(self) -> Manager:
-        """The actor that manages it."""
-        return self._arbiter
+    def monitor(self) -> Manager | Monitor:
+        """The actor that manages it: the arbiter, or a monitor there."""
+        return self._owner or self._arbiter
 
     @property
     def kind(self) -> str:

@@ -102,7 +102,7 @@ class ProcessCarrier:
     ) -> None:
         self._child = child
         self._pidfd = -1
-        child.monitor._oom_kills.begin()
+        child._arbiter._oom_kills.begin()
         self.recorder = _recording.make()
         self.errors = ErrorPipe(loop)
 

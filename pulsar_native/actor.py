@@ -56,6 +56,10 @@ class Actor(EventHandler):
     exit_code: int | None = None
     _down_reason = ""
     monitor: ActorProxy | None = None
+    # Of the arbiter, and the second of monitors, too.
+    monitors = None
+    managed_actors = None
+    registered = None
     _context: Context
     _loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
     _ticker: asyncio.TimerHandle | None = None
@@ -234,6 +238,10 @@ class Actor(EventHandler):
         self, making: Making | None, options: dict[str, Any]
     ) -> asyncio.Future[Any]:
         """``spawn``, with its parameters sorted out."""
+
+    def add_monitor(self, name: str, **params: Any) -> Any:
+        """Only an arbiter has monitors: RuntimeError elsewhere."""
+        raise RuntimeError(f"{self!r} is no arbiter: it has no monitors")
 
     def stop(
         self, exc: BaseException | None = None, exit_code: int | None = None

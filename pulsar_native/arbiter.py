@@ -20,6 +20,7 @@ from ._asked import check_attributes
 from ._down import Down
 from ._draining import drain_all, stop_subordinates
 from ._init import leave_reaping
+from ._overseer import Overseer
 from ._selector import mailbox_spinner
 from .actor import Actor
 from .consts import (
@@ -27,8 +28,6 @@ from .consts import (
     MONITOR_TASK_PERIOD,
 )
 from .exceptions import ActorDown, HaltServer
-from .manager import Manager
-from .proxy import ActorProxy
 from .tracing import notice_telemetry
 from .utils.config import Config
 
@@ -45,7 +44,7 @@ _LONGEST_SPIN = 0.00005
 _RESERVED = frozenset({"arbiter", "monitor"})
 
 
-class Arbiter(Manager):
+class Arbiter(Overseer):
     """The root actor of one running loop; one a loop, made by first use."""
 
     kind = "arbiter"
@@ -223,20 +222,14 @@ class Arbiter(Manager):
         server["name"] = "pulsar_native"
         server["version"] = __version__
         server["python_version"] = sys.version.split()[0]
-        server["number_of_actors"] = len(self._children)
-        workers = [c.info for c in self._children.values() if c.info]
-        return {"server": server, **found, "workers": workers}
-
-    def get_actor(self, aid: Any) -> Any:
-        """The actor itself, a proxy of one that it manages, or None.
-
-        *aid* is an aid, a name or a proxy.
-        """
-        key = aid.aid if isinstance(aid, ActorProxy) else aid
-        number = self._port.names.get(key)
-        if number == self.number:
-            return self
-        return None if number is None else self._known.get(number)
+        actors = self.managed_actors.values()
+        server["number_of_actors"] = len(actors)
+        found = {"server": server, **found}
+        found["workers"] = [child.info for child in actors if child.info]
+        if self._monitors:
+            server["number_of_monitors"] = len(self._monitors)
+            found["monitors"] = {n: m.info() for n, m in self.monitors.items()}
+        return found
 
     # --- end ---
 
@@ -300,6 +293,8 @@ class Arbiter(Manager):
         down = Down(self.aid, self.name, self.number, reason, self.exit_code)
         self._watches.close(down)
         left = self._close_children()
+        for monitor in self.monitors.values():
+            monitor._let_go()
         for task in list(self.mailbox.tasks):
             task.cancel()
         self.mailbox.fail(None, functools.partial(ActorDown, self.aid, reason))

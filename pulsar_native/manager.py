@@ -9,10 +9,10 @@ import itertools
 import pickle
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _logging, _pickling
-from ._asked import sort_out_options
+from ._asked import sort_out_options, with_params
 from ._claims import Claims
 from ._down import Down
 from ._lives import Lives
@@ -36,14 +36,17 @@ from .commands import latest_serial
 from .exceptions import ActorStartError
 from .kinds import Exit, Kind, KnowsEnd, get_kind
 from .node import NodeActor
-from .proxy import ActorProxy, aid_of, new_number, node_of
+from .proxy import ActorProxy, aid_of, new_number, node_of, worker_name
 from .utils.config import Config
 
-__all__ = ["Manager"]
+if TYPE_CHECKING:
+    from .monitor import Monitor
+
+__all__ = ["Manager", "ages"]
 
 _SHORTEST = 3.0  # seconds that an actor has to end, at least
 _REPORT_GRACE = 5.0  # between a process's end and the report of how it came
-_ages = itertools.count(2)  # the arbiter is 1
+ages = itertools.count(2)  # the arbiter is 1
 
 
 class Manager(NodeActor):
@@ -69,9 +72,15 @@ class Manager(NodeActor):
         return kind
 
     @property
-    def managed_actors(self) -> dict[str, ActorProxyMonitor]:
-        """The actors that it manages, by aid."""
-        return {c.aid: c for c in self._children.values()}
+    def managed_actors(  # type: ignore[override]
+        self,
+    ) -> dict[str, ActorProxyMonitor]:
+        """The actors that it manages, by aid; not those of monitors."""
+        return {c.aid: c for c in self.children_of(None)}
+
+    def children_of(self, owner: Monitor | None) -> list[ActorProxyMonitor]:
+        """Those that a monitor manages; with None, none does."""
+        return [c for c in self._children.values() if c._owner is owner]
 
     def kind_of(self, child: ActorProxyMonitor) -> Kind:
         """Who makes this arbiter's actors of that kind."""
@@ -83,7 +92,10 @@ class Manager(NodeActor):
     # --- spawn ---
 
     def _spawn_managed(
-        self, making: Making | None, options: dict[str, Any]
+        self,
+        making: Making | None,
+        options: dict[str, Any],
+        owner: Monitor | None = None,
     ) -> asyncio.Future[Any]:
         asked = sort_out_options(options, self.cfg)
         self._check_names(asked.given_names())
@@ -91,10 +103,12 @@ class Manager(NodeActor):
         child = ActorProxyMonitor[Any](
             self,
             asked.aid or aid_of(number),
-            asked.name or "actor",
+            asked.name
+            or ("actor" if owner is None else worker_name(owner.name)),
             number,
             asked.cfg,
         )
+        child._owner = owner
         child._unique = asked.name is not None
         future = self._loop.create_future()
         future.aid = child.aid  # type: ignore[attr-defined]
@@ -107,12 +121,7 @@ class Manager(NodeActor):
         return future
 
     def _with_params(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options, with what ``on_params`` hooks add."""
-        if not self.has_callbacks("on_params"):
-            return options
-        merged = self.actorparams()
-        winning = {n: merged[n] for n in ("name", "aid", "cfg") if n in merged}
-        return merged | options | winning
+        return with_params(self, options)
 
     def _begin_spawn(
         self,
@@ -144,7 +153,8 @@ class Manager(NodeActor):
             "aid": child.aid,
             "number": child.number,
             "arbiter": self.number,
-            "age": next(_ages),
+            "monitor": child._owner and child._owner.proxy,
+            "age": next(ages),
             "default_kind": self.cfg.concurrency,
             "settings": child.cfg.settings,
         }

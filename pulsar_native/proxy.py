@@ -28,6 +28,7 @@ __all__ = [
     "node_of",
     "number_of",
     "number_of_aid",
+    "worker_name",
 ]
 
 # In a child forked by somebody else the proxies made before are of no use.
@@ -47,6 +48,12 @@ def node_of(number: int) -> int:
 def aid_of(number: int) -> str:
     """The aid of an actor that was given none."""
     return f"i{number:016x}"
+
+
+def worker_name(monitor: str) -> str:
+    """What the actors of a monitor are called, unless they were given a
+    name: a label, which does not lead to them."""
+    return f"{monitor}.worker"
 
 
 def number_of_aid(aid: str) -> int | None:

@@ -52,6 +52,7 @@ class SpawnOptions(TypedDict, total=False):
     exit_timeout: float
     spawn_timeout: float
     concurrency: str
+    workers: int
     thread_workers: int
     logging: str
     preload: Sequence[str]

@@ -156,7 +156,7 @@ class Actors:
             await arbiter._shutdown()
             return
         ours = set(self._spawned.values())
-        actors = [a for a in arbiter.managed_actors.values() if a in ours]
+        actors = [a for a in arbiter._children.values() if a in ours]
         for actor in actors:
             actor.stop()
         for actor in actors:

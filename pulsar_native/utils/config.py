@@ -102,6 +102,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "exit_timeout": (3, _seconds),
     "spawn_timeout": (30, _seconds),
     "concurrency": ("process", _kind),
+    "workers": (1, _count),
     "thread_workers": (5, _positive),
     "logging": ("arbiter", _logging),
     "preload": ((), _modules),
@@ -134,6 +135,7 @@ class Config:
                                 ``stopping`` hooks, may take at the end
     spawn_timeout      30       seconds from ``spawn`` to the handshake
     concurrency        process  the kind of new actors; see ``kinds``
+    workers            1        actors that a monitor keeps alive
     thread_workers     5        threads of an actor's executor
     logging            arbiter  where records of actors go, or ``local``
     preload            ()       modules that the fork server imports first
