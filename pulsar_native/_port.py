@@ -107,6 +107,8 @@ class Port:
                 f"the message is larger than the receiver takes: {text}; "
                 f"see the setting message_bytes"
             )
+        if condition == "no-memory":
+            return MemoryError(f"{self.proxy(source)!r} has none for {text}")
         if condition == "deadline":
             return AskTimeout(
                 f"{self.proxy(source)!r} has not answered before the deadline"

@@ -357,10 +357,19 @@ void pn_mailbox_reply_error(MailboxObject *self, uint64_t from,
                             uint64_t source, uint64_t id,
                             const char *condition, PyObject *payload);
 
-/* Answer ask id of asker: it, or its answer, has no room here; text says why.
- */
-void pn_mailbox_say_too_big(MailboxObject *self, uint64_t asker, uint64_t id,
-                            const char *text);
+/* Why a message of so many bytes finds no room: it is over the limit, as
+ * PN_ETOOBIG says, or there is no memory for it. */
+typedef struct {
+    const char *condition;
+    char text[64];
+} pn_refusal;
+
+pn_refusal pn_mailbox_refusal(const MailboxObject *self, int err,
+                              uint64_t size);
+
+/* Answer ask id of asker: it, or its answer, has no room here. */
+void pn_mailbox_say_refused(MailboxObject *self, uint64_t asker, uint64_t id,
+                            const pn_refusal *refusal);
 
 /* A command of cell has failed with error: the asker of ask id hears of it,
  * or the log if id is 0, or it ends the actor. May leave an exception set,

@@ -11,7 +11,6 @@
 #include "python/sink.h"
 #include "python/source.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -192,17 +191,17 @@ receive_mail(MailboxObject *self, const pn_mail *mail)
 /* A message for which there is no room is dropped alone; who waits for what
  * becomes of it hears so. */
 static void
-refuse_size(MailboxObject *self, const pn_envelope *env, uint64_t size)
+refuse(MailboxObject *self, const pn_envelope *env, int err, uint64_t size)
 {
-    char text[64]; /* PyBytes_FromFormat has no 64-bit numbers on 3.11 */
-    (void)snprintf(text, sizeof text, "%llu bytes, limit %zu",
-                   (unsigned long long)size, self->limits.message_bytes);
+    pn_refusal why = pn_mailbox_refusal(self, err, size);
     if (env->kind == PN_ITEM)
         pn_mailbox_send_cancel(self, env->source, env->target, env->id);
     if (env->kind == PN_REPLY || env->kind == PN_ERROR || env->kind == PN_ITEM)
-        fail_ask(self, env, "too-big", text, strlen(text));
-    if (env->kind == PN_ASK)
-        pn_mailbox_say_too_big(self, env->source, env->id, text);
+        fail_ask(self, env, why.condition, why.text, strlen(why.text));
+    else if (env->kind == PN_ASK)
+        pn_mailbox_say_refused(self, env->source, env->id, &why);
+    else if (env->kind == PN_TELL)
+        pn_mailbox_lose_tell(self->main, env, why.condition);
 }
 
 /* The payload lies in a segment of the peer's. */
@@ -245,7 +244,7 @@ receive_message(MailboxObject *self, pn_peer *peer, const pn_message *message)
     else if ((err = borrow(self, peer, &mail)) < 0)
         return err;
     if (mail.env.size > self->limits.message_bytes)
-        refuse_size(self, &mail.env, mail.env.size);
+        refuse(self, &mail.env, PN_ETOOBIG, mail.env.size);
     else
         receive_mail(self, &mail);
     pn_ref_release(&holder);
@@ -336,7 +335,7 @@ receive_here(MailboxObject *self, pn_peer *peer, const pn_part *part)
     pn_message message;
     int err = pn_inbox_join(&peer->link.in, part, &message);
     if (err == PN_ETOOBIG || err == PN_ENOMEM)
-        refuse_size(self, &part->env, part->env.size);
+        refuse(self, &part->env, err, part->env.size);
     else if (err == PN_OK)
         return receive_message(self, peer, &message);
     bool passed_on = pn_node_of(part->env.source) != peer->node;
@@ -403,7 +402,7 @@ pn_mailbox_receive_near(MailboxObject *self, pn_letter *letter)
         return;
     }
     if (letter->payload.size > self->limits.message_bytes) {
-        refuse_size(self, env, letter->payload.size);
+        refuse(self, env, PN_ETOOBIG, letter->payload.size);
         return;
     }
     pn_mail mail = {

@@ -115,21 +115,17 @@ put_frame(pn_peer *to, const pn_part *part)
 /* What finds no room while it is joined is dropped alone; who waits for what
  * becomes of it hears so. */
 static void
-refuse_size(MailboxObject *self, const pn_envelope *env)
+refuse(MailboxObject *self, const pn_envelope *env, int err)
 {
-    char text[64];
-    bool is_answer =
-        env->kind == PN_REPLY || env->kind == PN_ERROR || env->kind == PN_ITEM;
-    (void)snprintf(text, sizeof text, "%llu bytes, limit %zu",
-                   (unsigned long long)env->size, self->limits.message_bytes);
+    pn_refusal why = pn_mailbox_refusal(self, err, env->size);
     if (env->kind == PN_ITEM)
         pn_mailbox_send_cancel(self, env->source, env->target, env->id);
-    if (is_answer)
-        pn_mailbox_say_too_big(self, env->target, env->id, text);
+    if (env->kind == PN_REPLY || env->kind == PN_ERROR || env->kind == PN_ITEM)
+        pn_mailbox_say_refused(self, env->target, env->id, &why);
     else if (env->kind == PN_ASK)
-        pn_mailbox_say_too_big(self, env->source, env->id, text);
+        pn_mailbox_say_refused(self, env->source, env->id, &why);
     else if (env->kind == PN_TELL)
-        pn_mailbox_lose_tell(self->main, env, "too-big");
+        pn_mailbox_lose_tell(self->main, env, why.condition);
 }
 
 /* What goes to a thread is joined here. */
@@ -140,7 +136,7 @@ put_joined(MailboxObject *self, pn_peer *from, pn_box *box,
     pn_message message;
     int err = pn_inbox_join(&from->link.in, part, &message);
     if (err == PN_ETOOBIG || err == PN_ENOMEM)
-        refuse_size(self, &part->env);
+        refuse(self, &part->env, err);
     if (err != PN_OK)
         return err == PN_EPROTO ? err : PN_OK;
     pn_ref payload = {0};

@@ -7,6 +7,7 @@
 #include "python/request.h"
 #include "python/serializer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* --- putting --- */
@@ -41,14 +42,30 @@ pn_mailbox_reply_error(MailboxObject *self, uint64_t from, uint64_t source,
     put_answer(self, &env, bytes);
 }
 
-void
-pn_mailbox_say_too_big(MailboxObject *self, uint64_t asker, uint64_t id,
-                       const char *text)
+pn_refusal
+pn_mailbox_refusal(const MailboxObject *self, int err, uint64_t size)
 {
-    PyObject *words = PyBytes_FromString(text);
+    pn_refusal refusal = {.condition = "no-memory"};
+    unsigned long long bytes = size;
+    if (err == PN_ETOOBIG) {
+        refusal.condition = "too-big";
+        (void)snprintf(refusal.text, sizeof refusal.text,
+                       "%llu bytes, limit %zu", bytes,
+                       self->limits.message_bytes);
+    } else
+        (void)snprintf(refusal.text, sizeof refusal.text, "%llu bytes", bytes);
+    return refusal;
+}
+
+void
+pn_mailbox_say_refused(MailboxObject *self, uint64_t asker, uint64_t id,
+                       const pn_refusal *refusal)
+{
+    PyObject *words = PyBytes_FromString(refusal->text);
     if (words == NULL)
         pn_mailbox_report(self);
-    pn_mailbox_reply_error(self, self->number, asker, id, "too-big", words);
+    pn_mailbox_reply_error(self, self->number, asker, id, refusal->condition,
+                           words);
     Py_XDECREF(words);
 }
 

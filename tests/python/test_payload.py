@@ -7,6 +7,7 @@ import asyncio
 import gc
 import os
 import random
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import payload_commands  # noqa: F401  (registers them)
 import pytest
-from actors_help import ask, failure, open_descriptors, run
+from actors_help import SANITIZED, ask, failure, open_descriptors, run
 
 import pulsar_native as pn
 from pulsar_native import _memory, kinds
@@ -311,3 +312,34 @@ def test_memory_is_given_back_when_the_loop_ends(
         run(main)
     gc.collect()
     assert (mappings(), descriptors()) <= before
+
+
+def _be_short_of_memory(actor: Any, spare: int | None) -> None:
+    limit = resource.RLIM_INFINITY
+    if spare is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + spare
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _length(actor: Any, value: Any) -> int:
+    return len(value)
+
+
+@pytest.mark.skipif(SANITIZED, reason="ASan ends what is short of memory")
+@pytest.mark.parametrize("make", [bytes, bytearray])
+def test_message_for_which_there_is_no_memory_fails_alone(
+    make: Callable[[int], Any],
+) -> None:
+    async def main() -> None:
+        worker = await pn.spawn()
+        await ask(worker, _be_short_of_memory, 1 << 20)
+        error = await failure(ask(worker, _length, make(8_000_000)))
+        assert isinstance(error, MemoryError)
+        assert worker.aid in str(error)
+        assert "8000" in str(error)
+        await ask(worker, _be_short_of_memory, None)
+        assert await ask(worker, _length, make(8_000_000)) == 8_000_000
+
+    run(main)
