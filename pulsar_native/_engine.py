@@ -13,6 +13,7 @@ from ._context import running_loop
 from ._down import Down
 from ._draining import stop_target
 from ._native import AskFuture, Restarts
+from ._rules import Rules, check_label, check_rules
 from .exceptions import RestartsExceeded
 from .proxy import aid_of
 
@@ -55,12 +56,13 @@ class Engine:
 
     def __init__(
         self,
-        rules: tuple[str, int, float, float, float],
+        rules: Rules,
         name: str | None,
         parent: Engine | None = None,
         restart: str = "permanent",
     ) -> None:
-        Restarts(*rules)  # refuses what cannot be
+        check_rules(rules)
+        check_label(name)
         self.name = name or "supervisor"
         self.id = 0  # in its parent's machine
         self.generation = -1

@@ -33,6 +33,7 @@ __all__ = [
 
 _PERIOD = 1.0  # seconds between two looks at memory and age, at most
 _JITTER = 0.2  # a limit is reached by that part earlier, at most
+_HUGE = 2**63
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _IN_PROCESS = frozenset({"thread", "coroutine"})
 
@@ -68,8 +69,10 @@ def take_limits(params: dict[str, Any]) -> Limits:
             continue
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise TypeError(f"{name} is a number, not {value!r}")
-        if not value > 0:
-            raise ValueError(f"{name} must be more than 0")
+        if not 0 < value < _HUGE:
+            raise ValueError(
+                f"{name} is more than 0 and less than 2**63, not {value!r}"
+            )
     if memory is not None and params.get("kind") in _IN_PROCESS:
         raise ValueError("max_memory is for workers in processes of their own")
     return Limits(requests, memory, age)

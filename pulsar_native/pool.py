@@ -20,6 +20,7 @@ from ._amap import Mapping
 from ._pool_choice import hash_key, weigh
 from ._pool_keeper import Keeper, Member
 from ._progress import OnProgress
+from ._rules import check_size
 from .commands import Command, Method
 from .exceptions import ActorNotFound
 from .messages import send, tell
@@ -285,10 +286,7 @@ class Pool(Sequence[Role[Any]]):
         ValueError for no count, RuntimeError in another actor than its
         supervisor's.
         """
-        if not isinstance(count, int) or isinstance(count, bool):
-            raise TypeError(f"a pool has a number of workers, not {count!r}")
-        if count < 0:
-            raise ValueError("a pool has at least 0 workers")
+        check_size("the number of workers", count, 0)
         await self._kept().scale(count)
 
     async def reload(self) -> None:

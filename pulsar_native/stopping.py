@@ -9,6 +9,7 @@ from ._draining import stop_target
 from .arbiter import use_actor
 from .messages import Target
 from .node import NodeActor
+from .utils.config import check_seconds
 
 __all__ = ["stop"]
 
@@ -35,10 +36,7 @@ def stop(
     cannot be, RuntimeError and ForkedError as ``send`` does.
     """
     if timeout is not None:
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-            raise TypeError(f"timeout is seconds or None, not {timeout!r}")
-        if not timeout >= 0:
-            raise ValueError(f"timeout is 0 or more seconds, not {timeout!r}")
+        timeout = check_seconds("timeout", timeout)
     actor = use_actor()
     node = actor._node if isinstance(actor, CoroutineActor) else actor
     assert isinstance(node, NodeActor)

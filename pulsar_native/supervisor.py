@@ -13,6 +13,7 @@ from ._down import Down
 from ._engine import Engine
 from ._making import sort_out
 from ._pool_keeper import Keeper, take_limits
+from ._rules import check_label, check_restart, check_size
 from .arbiter import use_actor
 from .node import NodeActor
 from .pool import Pool
@@ -23,7 +24,6 @@ __all__ = ["Supervisor", "supervisor"]
 T = TypeVar("T")
 
 _BATCH = 500  # spawns between two turns of the loop
-_RESTARTS = ("permanent", "transient", "temporary")
 
 
 class Supervisor(Engine):
@@ -137,7 +137,7 @@ class Supervisor(Engine):
         and by *restart* this one starts it again, with all its children. As
         the target of ``async with`` it is stopped at the block's end.
         """
-        _check_restart(restart)
+        check_restart(restart)
         rules = (strategy, max_restarts, within, backoff, backoff_max)
         return Supervisor(rules, name, self, restart)
 
@@ -196,7 +196,8 @@ class Supervisor(Engine):
         Raises what ``spawn`` does; then nothing was started. RuntimeError
         outside its block.
         """
-        _check_restart(restart)
+        check_restart(restart)
+        check_label(name)
         count, args = _count_of(args)
         limits = None if count is None else take_limits(params)
         cls = args[0] if args else None
@@ -288,14 +289,8 @@ class Supervisor(Engine):
 def _count_of(args: tuple[Any, ...]) -> tuple[int | None, tuple[Any, ...]]:
     if not args or isinstance(args[0], bool) or not isinstance(args[0], int):
         return None, args
-    if args[0] < 1:
-        raise ValueError(f"n is 1 or more, not {args[0]}")
+    check_size("n", args[0], 1)
     return args[0], args[1:]
-
-
-def _check_restart(restart: str) -> None:
-    if restart not in _RESTARTS:
-        raise ValueError(f"restart is one of {_RESTARTS}, not {restart!r}")
 
 
 def supervisor(
@@ -324,8 +319,8 @@ def supervisor(
     leaves it, with the ends that led to it. Leaving the block stops all
     children, the latest first, drained unless it is cancelled.
 
-    Raises ValueError for what cannot be; entering it RuntimeError without a
-    running loop.
+    Raises ValueError and TypeError for what cannot be; entering it
+    RuntimeError without a running loop.
     """
     rules = (strategy, max_restarts, within, backoff, backoff_max)
     return Supervisor(rules, name)

@@ -134,7 +134,8 @@ def tie(one: Target, other: Target | None = None) -> Tie:
     actor = use_actor()
     node = _node_of(actor)
     id = int.from_bytes(os.urandom(8), "little")
-    pair = [_proxy_or_name(node, target or actor) for target in (one, other)]
+    ends = one, actor if other is None else other
+    pair = [_proxy_or_name(node, end) for end in ends]
     with deadline(None):
         made = node.mailbox.send("arbiter", "_tie", (id, *pair), {})
     return Tie(node, id, made)

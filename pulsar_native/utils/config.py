@@ -8,19 +8,24 @@ from typing import Any
 
 from ..kinds import kind_name
 
-__all__ = ["Config"]
+__all__ = ["Config", "check_seconds"]
+
+_LONGEST = 2**63
 
 
-def _seconds(name: str, value: Any) -> float:
+def check_seconds(name: str, value: Any) -> float:
+    """The value, a number of at least 0; TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     if not value >= 0:
         raise ValueError(f"{name} must be 0 or more seconds, not {value!r}")
+    if isinstance(value, int) and value > _LONGEST:
+        raise ValueError(f"{name} must be at most 2**63 seconds, or inf")
     return value
 
 
 def _spin(name: str, value: Any) -> float:
-    if _seconds(name, value) > 0.01:
+    if check_seconds(name, value) > 0.01:
         raise ValueError(f"{name} must be at most 0.01 s, not {value!r}")
     return float(value)
 
@@ -28,8 +33,8 @@ def _spin(name: str, value: Any) -> float:
 def _positive(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be 1 or more, not {value!r}")
+    if not 1 <= value < _LONGEST:
+        raise ValueError(f"{name} must be 1 to 2**63 - 1, not {value!r}")
     return value
 
 
@@ -48,7 +53,7 @@ def _spares(name: str, value: Any) -> int:
 
 
 def _some_seconds(name: str, value: Any) -> float | None:
-    if value is not None and _seconds(name, value) == 0:
+    if value is not None and check_seconds(name, value) == 0:
         raise ValueError(f"{name} must be more than 0 seconds, or None")
     found: float | None = value
     return found
@@ -67,11 +72,10 @@ def _kind(name: str, value: Any) -> str:
 
 
 def _idle(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    if not 0 <= value < float("inf"):
+    if check_seconds(name, value) == float("inf"):
         raise ValueError(f"{name} must be seconds, or 0, not {value!r}")
-    return value
+    found: float = value
+    return found
 
 
 def _logging(name: str, value: Any) -> str:
@@ -97,10 +101,10 @@ def _flag(name: str, value: Any) -> bool:
 # name -> (default, validator); the docstring of Config tells the meanings,
 # spawning.SpawnOptions the types.
 _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
-    "timeout": (30, _seconds),
-    "drain_timeout": (25, _seconds),
-    "exit_timeout": (3, _seconds),
-    "spawn_timeout": (30, _seconds),
+    "timeout": (30, check_seconds),
+    "drain_timeout": (25, check_seconds),
+    "exit_timeout": (3, check_seconds),
+    "spawn_timeout": (30, check_seconds),
     "concurrency": ("process", _kind),
     "workers": (1, _count),
     "thread_workers": (5, _positive),
@@ -116,7 +120,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "mailbox_policy": ("wait", _policy),
     "max_inflight": (10_000, _count),
     "ask_timeout": (None, _some_seconds),
-    "slow": (10, _seconds),
+    "slow": (10, check_seconds),
     "spin": (0.00005, _spin),
     "debug": (False, _flag),
 }
