@@ -31,9 +31,10 @@ class Down:
 
     *stderr* is the last of what its process wrote to standard error, at most
     8 KiB; *traceback* the text of the Python traceback that ended it, *stacks*
-    that of all its threads when it was found hung, *flight* its last records;
-    each is empty if there is none. *uptime* is in seconds, from its spawn on;
-    *when*, the time of the report, in epoch seconds.
+    that of all its threads when it was found hung, or at a deadline that cost
+    its process, *flight* its last records; each is empty if there is none.
+    *uptime* is in seconds, from its spawn on; *when*, the time of the report,
+    in epoch seconds.
     """
 
     aid: str

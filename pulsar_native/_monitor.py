@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._down import Down, first_line
 from ._recording import last_records
-from ._stacks import crash_of
+from ._stacks import crash_of, deadline_of
 from .kinds import Exit
 from .proxy import ActorProxy, T_co, number_of
 from .utils.config import Config
@@ -141,6 +141,9 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         line, traceback = first_line(words)
         if end.signal is not None:
             traceback = traceback or crash_of(self)
+        stacks = self.stacks
+        if end.signal == signal.SIGKILL:
+            stacks = stacks or deadline_of(self)
         well = code == 0 and end.signal is None
         return Down(
             self.aid,
@@ -153,7 +156,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
             oom=self._was_oom(end),
             stderr="" if self.carrier is None else self.carrier.output(),
             traceback=traceback,
-            stacks=self.stacks,
+            stacks=stacks,
             flight=() if well else last_records(self),
             uptime=time.monotonic() - self._spawned,
         )

@@ -33,6 +33,7 @@ __all__ = [
     "ask_process",
     "capture",
     "crash_of",
+    "deadline_of",
     "install",
     "of_threads",
 ]
@@ -141,13 +142,23 @@ async def _written_after(
 
 def crash_of(child: ActorProxyMonitor) -> str:
     """What a process wrote as a fatal signal ended it; else ""."""
+    text = _unread(child)
+    start = text.rfind("Fatal Python error")
+    return "" if start < 0 else text[start:]
+
+
+def deadline_of(child: ActorProxyMonitor) -> str:
+    """What a process wrote before a deadline cost it; else ""."""
+    text = _unread(child)
+    return "" if "Fatal Python error" in text else text
+
+
+def _unread(child: ActorProxyMonitor) -> str:
     recorder = recorder_of(child)
     if recorder is None:
         return ""
     data = recorder.stacks(max(0, recorder.stacks_size() - LIMIT))
-    text = data.decode(errors="replace")
-    start = text.rfind("Fatal Python error")
-    return "" if start < 0 else text[start:]
+    return data.decode(errors="replace").replace("\0", "")
 
 
 def of_threads(threads: Iterable[threading.Thread]) -> str:

@@ -42,6 +42,21 @@ def test_function_past_its_deadline_costs_its_process(kind: str) -> None:
     run(main)
 
 
+def test_its_end_tells_where_it_was() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        watched = pn.watch(child)
+        asked = killing(child, spins_here, FOREVER)
+        assert isinstance(await failure(asked), pn.AskTimeout)
+        assert "spins_here" in (await watched).stacks
+        other: Any = await pn.spawn()
+        watched = pn.watch(other)
+        other.kill()
+        assert not (await watched).stacks
+
+    run(main)
+
+
 def test_command_says_so_itself() -> None:
     async def main() -> None:
         child = await pn.spawn()
