@@ -15,7 +15,7 @@ from ._asked import sort_out_options, with_params
 from ._children import Child, Recipe
 from ._coroutine import CoroutineActor, CoroutineProxy
 from ._draining import stop_target
-from ._native import Restarts
+from ._rules import Rules, check_rules
 from ._stopping import close_server, finish_commands
 from .consts import ACTOR_STATES, MONITOR_TASK_PERIOD
 from .exceptions import RestartsExceeded
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ._overseer import Overseer
 
 __all__ = ["Monitor", "add_monitor"]
-
-Rules = tuple[str, int, float, float, float]
 
 _starts = itertools.count()
 
@@ -340,7 +338,7 @@ def add_monitor(
         raise TypeError(f"the name of a monitor is a text, not {name!r}")
     if name in arbiter.registered:
         raise KeyError(f"{name!r} is registered already")
-    Restarts(*rules)  # refuses what cannot be
+    check_rules(rules)
     asked = sort_out_options(params | {"name": name}, arbiter.cfg)
     names = asked.given_names()
     arbiter._check_names(names)

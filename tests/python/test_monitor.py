@@ -133,8 +133,10 @@ def test_what_cannot_be_is_refused_and_leaves_nothing() -> None:
             ):
                 with pytest.raises(ValueError):
                     arbiter.add_monitor("api", **wrong)
-            with pytest.raises(TypeError):
-                arbiter.add_monitor("api", start="a text")
+            for wrong in ({"start": "a text"}, {"max_restarts": True}):
+                with pytest.raises(TypeError):
+                    arbiter.add_monitor("api", **wrong)
+            assert len(arbiter.mailbox.cells()) == 1
             with pytest.raises(RuntimeError):
                 arbiter.monitors["web"].add_monitor("api")
             error = await failure(pn.send(lone, commands.mon_add))
