@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 
 from ._crew import Crew, Plan
 from ._crew_work import Work
@@ -102,10 +102,12 @@ class Host:
         """Wait until all is done, in any loop."""
         done: Future[None] = Future()
 
+        def resolve(_: object) -> None:
+            with contextlib.suppress(InvalidStateError):  # cancelled
+                done.set_result(None)
+
         def watch() -> None:
-            self._crew.closed.add_done_callback(
-                lambda _: done.set_result(None)
-            )
+            self._crew.closed.add_done_callback(resolve)
 
         with contextlib.suppress(RuntimeError):  # it has ended
             self._loop.call_soon_threadsafe(watch)

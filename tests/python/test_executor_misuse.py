@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import executor_tasks as tasks
 import pytest
-from actors_help import PATIENCE, run
+from actors_help import PATIENCE, failure, run, until
 
 import pulsar_native as pn
 
@@ -44,6 +46,40 @@ def test_a_task_that_cannot_be_called_is_refused(task: Any) -> None:
             ex.submit(task)
     with pytest.raises(TypeError, match="a task is a function"):
         run(amap)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_an_end_of_its_block_that_is_cancelled_is_silent(
+    inside: bool, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        errors: list[Any] = []
+        loop.set_exception_handler(lambda _, context: errors.append(context))
+        ex = await _made(inside)
+        begun, ready = tmp_path / "begun", tmp_path / "ready"
+        future = ex.submit(tasks.begin_and_wait, str(begun), str(ready))
+
+        async def leave() -> None:
+            async with ex:
+                pass
+
+        leaving = asyncio.ensure_future(leave())
+        await until(begun.exists, "the task has begun")
+        leaving.cancel()
+        assert isinstance(await failure(leaving), asyncio.CancelledError)
+        ready.touch()
+        await asyncio.wrap_future(future)
+        await leave()
+        assert not errors
+
+    run(main)
+
+
+async def _made(inside: bool) -> pn.Executor:
+    if inside:
+        return pn.Executor(1)
+    return await asyncio.to_thread(pn.Executor, 1)
 
 
 def test_a_chunk_may_be_larger_than_anything() -> None:
