@@ -5,15 +5,15 @@
     GET /ready          200 while it takes requests, else 503
     GET /count?TEXT     the number of words, counted by an actor
 
-At SIGTERM or SIGINT it says that it is not ready any more, waits until the
-load balancer has noticed (the variable LAG: seconds, 1 if not set), takes no
-more connections, answers what it has been asked, drains its actors, and ends
-with 0. A second signal ends it at once.
+Its actors are a supervised pool: one that dies has a successor, and what it
+was asked is asked again. At SIGTERM or SIGINT it says that it is not ready any
+more, waits until the load balancer has noticed (the variable LAG: seconds, 1
+if not set), takes no more connections, answers what it has been asked, drains
+its actors, and ends with 0. A second signal ends it at once.
 """
 
 import asyncio
 import contextlib
-import itertools
 import os
 import signal
 import sys
@@ -36,18 +36,16 @@ async def count(request, text):
 @contextlib.asynccontextmanager
 async def lifespan():
     """What the service needs while it lives: its actors."""
-    workers = [await pn.spawn(name=f"worker-{n}") for n in range(WORKERS)]
-    try:
-        yield itertools.cycle(workers)
-    finally:  # what they have begun, they finish
-        await asyncio.gather(*(pn.stop(worker) for worker in workers))
+    async with pn.supervisor() as sup:
+        yield await sup.spawn(WORKERS, name="worker")
+    # What they had begun, they have finished.
 
 
 class Service:
     """Answers HTTP requests, each on a connection of its own."""
 
-    def __init__(self, workers):
-        self.workers = workers
+    def __init__(self, pool):
+        self.count = pool.send.options(retry=True)  # twice is no harm
         self.ready = True
         self.under_way = set()
 
@@ -83,7 +81,7 @@ class Service:
             return "404 Not Found", "there is /ready and /count\n"
         text = urllib.parse.unquote_plus(query)
         try:
-            found = await pn.send(next(self.workers), count, text)
+            found = await self.count(count, text)
         except pn.PulsarException as error:  # ActorDown, say
             return "502 Bad Gateway", f"{error}\n"
         return "200 OK", f"{found}\n"
@@ -112,8 +110,8 @@ def signalled():
 
 async def main(port):
     told = signalled()
-    async with lifespan() as workers:
-        service = Service(workers)
+    async with lifespan() as pool:
+        service = Service(pool)
         server = await asyncio.start_server(service.serve, "127.0.0.1", port)
         print("listening on", server.sockets[0].getsockname()[1], flush=True)
         await told

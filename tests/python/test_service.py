@@ -99,6 +99,50 @@ def test_requests_under_way_are_answered_after_the_listener_closes(
     assert out.endswith("bye\n")
 
 
+def workers_of(pid: int) -> list[int]:
+    """Those that its fork server has made, a spare among them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and pid in parents(int(entry.name))[1:]:
+            found.append(int(entry.name))
+    return found
+
+
+def parents(pid: int) -> list[int]:
+    """Its parent, and that one's."""
+    found = []
+    for _ in range(2):
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            break
+        pid = int(stat.rpartition(")")[2].split()[1])
+        found.append(pid)
+    return found
+
+
+def test_no_request_is_lost_when_its_workers_die(
+    service: tuple[Program, int],
+) -> None:
+    program, port = service
+
+    async def main() -> None:
+        asked = [
+            asyncio.create_task(get(port, "/count?one+two")) for _ in range(8)
+        ]
+        assert await get(port, "/count?one") == (200, "1")
+        for pid in workers_of(program.pid):
+            os.kill(pid, signal.SIGKILL)
+        assert await get(port, "/count?a+b+c") == (200, "3")
+        assert await asyncio.gather(*asked) == [(200, "2")] * 8
+
+    run(main)
+    os.kill(program.pid, signal.SIGTERM)
+    code, out, err = program.result()
+    assert (code, err) == (0, "")
+    assert out.endswith("bye\n")
+
+
 def test_a_second_signal_ends_it_at_once(
     service: tuple[Program, int],
 ) -> None:
