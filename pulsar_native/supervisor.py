@@ -225,7 +225,8 @@ class Supervisor(Engine):
         if not isinstance(child, Child):
             raise ValueError(f"{role!r} is a supervisor")
         started = child.next_start()
-        self._event("again", child.id)
+        if child.id not in self._halted:  # else it will not be started
+            self._event("again", child.id)
         await started
 
     def _find(self, role: Role | Supervisor) -> Any:

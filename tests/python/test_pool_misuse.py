@@ -113,6 +113,20 @@ def test_other_loops_may_not_change_what_is_supervised() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_child_that_is_stopped_for_good_is_not_restarted(kind: str) -> None:
+    async def main() -> None:
+        async with pn.supervisor() as sup:
+            role = await sup.spawn(kind=kind)
+            stopped = asyncio.ensure_future(sup.stop_child(role))
+            again = asyncio.ensure_future(sup.restart_child(role))
+            assert isinstance(await failure(again), pn.ActorDown)
+            await stopped
+            assert role.state == "ended" and not sup.children
+
+    run(main)
+
+
 def test_what_is_no_child_is_refused_by_name() -> None:
     async def main() -> None:
         idle = pn.supervisor()
