@@ -3,10 +3,12 @@
 A process that works is killed; the clock, which all processes share, is read
 right before the signal and when the waiting ends. Beside what the standard
 library has (the sentinel of a multiprocessing process, the broken pool of
-concurrent.futures), a bare pidfd (the floor), and pulsar 2.0.2 if --python36
-names an interpreter that has it.
+concurrent.futures) and a bare pidfd (the floor), other packages in processes
+of their own: those that are installed, and pulsar 2.0.2 if --python36 names an
+interpreter that has it.
 
-    python benchmarks/death.py [--count 200] [--python36 PATH]
+    python benchmarks/death.py [--count 200] [--others NAMES]
+                               [--python36 PATH]
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -22,7 +23,7 @@ import platform
 import select
 import signal
 import statistics
-import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -30,10 +31,13 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
+
+import others
+
 import pulsar_native as pn
 
 Case = Callable[[int], list[float]]
-PULSAR = Path(__file__).resolve().parent / "peers" / "pulsar_death.py"
 
 
 def kill(pid: int) -> float:
@@ -159,18 +163,6 @@ def broken_pool(count: int) -> list[float]:
     return times
 
 
-def pulsar(python: str, count: int) -> list[float]:
-    """Until the arbiter forgets the actor: an ask never fails there."""
-    done = subprocess.run(
-        [python, str(PULSAR), str(min(count, 20))],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    times: list[float] = json.loads(done.stdout.splitlines()[-1])
-    return times
-
-
 CASES: dict[str, Case] = {
     "pulsar_native: ask fails": in_actors(failed_ask),
     "pulsar_native: ask of another fails": elsewhere,
@@ -185,7 +177,7 @@ def show(name: str, seconds: list[float]) -> None:
     times = sorted(s * 1e3 for s in seconds)
     most = times[min(len(times) * 99 // 100, len(times) - 1)]
     print(
-        f"{name:36} median {statistics.median(times):8.2f}   "
+        f"{name:44} median {statistics.median(times):8.2f}   "
         f"least {times[0]:8.2f}   99 % {most:8.2f}   of {len(times)}",
         flush=True,
     )
@@ -194,7 +186,7 @@ def show(name: str, seconds: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--python36")
+    others.add_options(parser)
     options = parser.parse_args()
     print(
         f"pulsar_native {pn.__version__}, Python {platform.python_version()}, "
@@ -204,9 +196,8 @@ def main() -> None:
     for name, case in CASES.items():
         case(3)  # the servers' start is another question
         show(name, case(options.count))
-    if options.python36:
-        times = pulsar(options.python36, options.count)
-        show("pulsar 2.0.2: actor forgotten", times)
+    for title, times in others.rows("death", options):
+        show(title, times)
 
 
 if __name__ == "__main__":

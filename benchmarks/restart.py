@@ -3,9 +3,12 @@
 A supervised process is killed; the clock is read right before the signal and
 when the next actor of its role has answered an ask. Beside what one writes
 with the standard library: a process that is joined by its sentinel and made
-again, and a ProcessPoolExecutor that has broken and is made again.
+again, and a ProcessPoolExecutor that has broken and is made again. Then other
+packages in processes of their own: those that are installed, and pulsar 2.0.2
+if --python36 names an interpreter that has it.
 
-    python benchmarks/restart.py [--count 100]
+    python benchmarks/restart.py [--count 100] [--others NAMES]
+                                 [--python36 PATH]
 """
 
 from __future__ import annotations
@@ -19,11 +22,17 @@ import os
 import platform
 import signal
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
+
+import others
 
 import pulsar_native as pn
 
@@ -187,7 +196,7 @@ def show(name: str, seconds: list[float]) -> None:
     times = sorted(s * 1e3 for s in seconds)
     most = times[min(len(times) * 99 // 100, len(times) - 1)]
     print(
-        f"{name:38} median {statistics.median(times):8.2f}   "
+        f"{name:44} median {statistics.median(times):8.2f}   "
         f"least {times[0]:8.2f}   99 % {most:8.2f}   of {len(times)}",
         flush=True,
     )
@@ -196,6 +205,7 @@ def show(name: str, seconds: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=100)
+    others.add_options(parser)
     options = parser.parse_args()
     print(
         f"pulsar_native {pn.__version__}, Python {platform.python_version()}, "
@@ -205,6 +215,8 @@ def main() -> None:
         case(3)  # the servers' start is another question
         gc.collect()
         show(name, case(options.count))
+    for title, times in others.rows("restart", options):
+        show(title, times)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How long does it take to start a process that answers, or a thousand?
 
 The fork server of pulsar_native with its warm reserve and without, beside
-multiprocessing's three ways, xoscar's sub-pools and pulsar 2.0.2. See
+multiprocessing's three ways, xoscar's sub-pools, Ray and pulsar 2.0.2. See
 README.md in this folder.
 """
 
@@ -46,6 +46,13 @@ PEERS = {
         ONE,
         "import xoscar",
         "xoscar is not installed: pip install xoscar",
+    ),
+    "ray": Peer(
+        "births",
+        {"peer": "ray"},
+        ONE,
+        "import ray",
+        "ray is not installed: pip install ray",
     ),
     "pulsar": Peer("pulsar2", {"loop": "epoll"}, ONE, old=True),
 }

@@ -1,7 +1,7 @@
 """Processes that answer: one after another, or many at once.
 
-Peers are actors of pulsar_native, bare processes of multiprocessing, and
-actors of xoscar, each in a sub-pool of its own.
+Peers are actors of pulsar_native, bare processes of multiprocessing, actors of
+xoscar, each in a sub-pool of its own, and actors of Ray.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import platform
 import time
+from importlib.metadata import version
 
 import stopwatch
 from births_sum import add
@@ -121,10 +122,48 @@ class Xoscar:
         await self.pool.stop()
 
     def versions(self):
-        return {"xoscar": self.xoscar.__version__}
+        return {"xoscar": version("xoscar")}
 
 
-PEERS = {"native": Native, "processes": Processes, "xoscar": Xoscar}
+class Adder:
+    """The actor of Ray."""
+
+    def add(self, a, b):
+        return add(a, b)
+
+
+class Ray:
+    """Actors of Ray; each is a process, of those its node keeps ready."""
+
+    def __init__(self, options):
+        import rays
+
+        self.node = rays.node()
+        self.ray = rays.ray
+
+    async def begin(self):
+        self.node.__enter__()
+        self.kind = self.ray.remote(Adder).options(num_cpus=0)
+
+    async def start(self, name):
+        return self.kind.remote()
+
+    async def ask(self, actor):
+        return await actor.add.remote(1, 2)
+
+    async def end(self, actors):
+        self.node.__exit__(None, None, None)
+
+    def versions(self):
+        return {"ray": self.ray.__version__}
+
+
+PEERS = {
+    "native": Native,
+    "processes": Processes,
+    "xoscar": Xoscar,
+    "ray": Ray,
+}
 
 
 async def one_by_one(peer, options):

@@ -1,4 +1,7 @@
-"""The actor of the peer xoscar in births.py."""
+"""The actors of the peer xoscar in births.py and ends_xoscar.py."""
+
+import asyncio
+import os
 
 import xoscar
 
@@ -9,3 +12,15 @@ class Adder(xoscar.StatelessActor):
     def add(self, a, b):
         """The sum."""
         return a + b
+
+
+class Waiter(xoscar.StatelessActor):
+    """Works without end."""
+
+    async def work(self):
+        """An ask that ends with its process only."""
+        await asyncio.sleep(3600)
+
+    def pid(self):
+        """The process it is in."""
+        return os.getpid()

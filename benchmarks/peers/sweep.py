@@ -1,0 +1,58 @@
+"""Run a command and leave no process of it: sweep.py SECONDS COMMAND...
+
+What a peer starts may detach itself and outlive its parent. Here everything
+that descends from the command is handed to this process when its parent ends,
+and is killed once the command has ended, or after so many seconds.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+
+PR_SET_CHILD_SUBREAPER = 36
+STOPPED = 124  # the exit code for a command that took too long
+
+
+def children():
+    """The processes whose parent this is."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+            if int(fields[1]) == os.getpid():
+                found.append(int(name))
+    return found
+
+
+def sweep():
+    """Kill all that is left; what they had started comes here, too."""
+    while pids := children():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def main():
+    """Run, sweep, and end as the command did."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    try:
+        # Not in our group: pulsar's own end kills its group.
+        command = subprocess.Popen(sys.argv[2:], start_new_session=True)
+        code = command.wait(float(sys.argv[1]))
+    except subprocess.TimeoutExpired:
+        code = STOPPED
+    finally:
+        sweep()
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+if __name__ == "__main__":
+    main()
