@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 from ._asked import sort_out_options, with_params
 from ._children import Child, Recipe
 from ._coroutine import CoroutineActor, CoroutineProxy
+from ._down import Down, first_line
 from ._draining import stop_target
 from ._rules import Rules, check_rules
 from ._stopping import close_server, finish_commands
 from .consts import ACTOR_STATES, MONITOR_TASK_PERIOD
-from .exceptions import RestartsExceeded
+from .exceptions import ActorStartError, RestartsExceeded
 from .manager import ages
 from .proxy import ActorProxy, aid_of, worker_name
 from .supervisor import Supervisor
 from .utils.config import Config
 
 if TYPE_CHECKING:
-    from ._down import Down
     from ._making import Making
     from ._monitor import ActorProxyMonitor
     from ._native import Cell
@@ -42,6 +42,8 @@ class Monitor(CoroutineActor):
     Made by ``arbiter.add_monitor``. It keeps ``cfg.workers`` actors alive,
     called ``<name>.worker``; setting that takes effect by itself. What its
     ``spawn`` starts belongs to it, too, but is neither counted nor replaced.
+    ``start_event`` is a future of its settings, done once it has started; it
+    fails with ActorStartError if it does not.
     """
 
     kind = "monitor"
@@ -56,6 +58,7 @@ class Monitor(CoroutineActor):
         self.monitor = node
         self._near: dict[int, CoroutineProxy[Any]] = {}  # by number
         self._workers: _Workers
+        self.start_event: asyncio.Future[Config] = self._loop.create_future()
 
     def is_monitor(self) -> bool:
         """True."""
@@ -95,10 +98,20 @@ class Monitor(CoroutineActor):
     def _run(self) -> None:
         super()._run()
         self._fit()
+        if self.state == ACTOR_STATES.RUN and not self.start_event.done():
+            self.start_event.set_result(self.cfg)
 
     def _end_start(self, reason: str, code: int | None = None) -> None:
         self.logger.error("%r does not start: %s", self, reason)
         super()._end_start(reason, code)
+        self._fail_start()
+
+    def _fail_start(self) -> None:
+        if not self.start_event.done():
+            reason, traceback = first_line(self._down_reason or "stopped")
+            error = ActorStartError(self.aid, reason, traceback)
+            self.start_event.set_exception(error)
+            self.start_event.exception()  # nobody has to wait for it
 
     def _period(self) -> float:
         return MONITOR_TASK_PERIOD
@@ -233,6 +246,7 @@ class Monitor(CoroutineActor):
 
     def _end(self) -> None:
         super()._end()
+        self._fail_start()
         self._node._remove_monitor(self)
 
     def _let_go(self) -> None:

@@ -174,6 +174,8 @@ def test_its_start_hook_runs_before_any_worker() -> None:
 
         async with root() as arbiter:
             monitor = arbiter.add_monitor("web", start=start)
+            assert await monitor.start_event is monitor.cfg
+            assert monitor.is_running()
             await workers(monitor, 1)
             assert seen == [("starting", {})]
 
@@ -186,10 +188,15 @@ def test_one_that_does_not_start_leaves(
     async def main() -> None:
         async with root() as arbiter:
             monitor = arbiter.add_monitor("web", start=commands.fails)
-            down = await pn.watch("web")
+            watched = pn.watch("web")
+            error = await failure(monitor.start_event)
+            assert isinstance(error, pn.ActorStartError)
+            assert "no start for me" in error.reason
+            assert "in fails" in error.traceback
+            down = await watched
             assert "no start for me" in down.reason
             assert down.exit_code == 1
-            assert monitor.stopped()
+            await gone(monitor)
             assert arbiter.monitors == {}
             assert arbiter.registered == {"arbiter": arbiter}
             assert not arbiter._children
@@ -255,6 +262,9 @@ def test_one_that_is_stopped_before_it_has_started_starts_nothing() -> None:
             monitor.stop()
             await gone(monitor)
             assert started == []
+            assert isinstance(
+                await failure(monitor.start_event), pn.ActorStartError
+            )
             assert arbiter.monitors == {}
 
     run(main)
