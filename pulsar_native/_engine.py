@@ -81,6 +81,7 @@ class Engine:
         self._gathering = False
         self._halted: set[int] = set()  # stopped by hand, for good
         self._starting: set[int] = set()  # of a start, not up or down yet
+        self._newcomers: list[asyncio.Future[None]] = []  # that wait to join
 
     def __repr__(self) -> str:
         return f"<Supervisor {self.name!r}, {self.state}>"
@@ -119,6 +120,22 @@ class Engine:
         self.check_thread()
         if self.state not in ("open", "restarting"):
             raise RuntimeError(f"{self!r} takes no children now")
+
+    async def _admit(self) -> None:
+        """Wait while a group is restarted, which does not know of newcomers:
+        RuntimeError if none are taken after that."""
+        while self.state == "restarting":
+            done = self._loop.create_future()
+            self._newcomers.append(done)
+            await done
+        self._check_open()
+
+    def _wake_newcomers(self) -> None:
+        if self._newcomers and self.state != "restarting":
+            for done in self._newcomers:
+                if not done.done():
+                    done.set_result(None)
+            self._newcomers.clear()
 
     def _enroll(self, children: list[Any], beside: int = 0) -> None:
         """Let the machine have them: one after the other, or in one place
@@ -275,6 +292,7 @@ class Engine:
         finally:
             self._doing = False
         self._set_timer()
+        self._wake_newcomers()
 
     def _act(self, what: str, child: Member | None, seconds: float) -> None:
         if what == "start" and child is not None:

@@ -158,9 +158,7 @@ class Keeper:
             )
             for s in slots
         ]
-        first = self._first()
-        beside = 0 if first is None else first.id
-        await supervisor._start_first(children, beside)
+        await supervisor._start_first(children, self._first)
         for slot, child in zip(slots, children, strict=True):
             member = Member(child.role, slot)
             member.child = child
@@ -172,12 +170,13 @@ class Keeper:
         self.members.sort(key=lambda member: member.slot)
         self._look_later()
 
-    def _first(self) -> Child | None:
-        """One beside whom others start, in the order of children."""
+    def _first(self) -> int:
+        """The id of one beside whom others start, in the order of children;
+        0 without one."""
         for member in self.members:
             if member.child is not None and member.child.state != "ended":
-                return member.child
-        return None
+                return member.child.id
+        return 0
 
     def _on_down(self, child: Child, down: Down) -> None:
         self._fallen = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -249,10 +249,10 @@ class Supervisor(Engine):
     # --- children ---
 
     async def _start_first(
-        self, children: list[Child], beside: int = 0
+        self, children: list[Child], beside: Callable[[], int] = int
     ) -> None:
         """Start them, all or none, before the machine hears of them; in the
-        order of children *beside* that one."""
+        order of children *beside* the one of that id, once they are up."""
         spawns: list[Any] = []  # futures; of those that are done, proxies
         try:
             for i, child in enumerate(children):
@@ -264,13 +264,13 @@ class Supervisor(Engine):
                 if isinstance(spawn, asyncio.Future):
                     await asyncio.wait([spawn])
                     spawns[i] = spawn.result()
-            self._check_open()
+            await self._admit()
         except BaseException as error:
             self._undo(children, spawns, error)
             raise
         for child, proxy in zip(children, spawns, strict=True):
             child.adopt(proxy)
-        self._enroll(list(children), beside)
+        self._enroll(list(children), beside())
 
     def _undo(
         self, children: list[Child], spawns: list[Any], error: BaseException
