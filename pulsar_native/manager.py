@@ -397,7 +397,8 @@ class Manager(NodeActor):
     ) -> None:
         child = self._children.get(caller.number)
         if child is None:
-            super()._notified(caller, info, now)
+            if self._ended.get(caller.number) is None:  # else it came late
+                super()._notified(caller, info, now)
         else:
             child.info = info | {"last_notified": now}
             child.notified = now

@@ -173,3 +173,19 @@ def test_an_arbiter_that_was_held_up_excuses_its_actors() -> None:
         end.cancel()
 
     run(main)
+
+
+def test_a_late_heartbeat_of_one_that_has_ended_is_no_warning(
+    caplog: Any,
+) -> None:
+    async def main() -> None:
+        root = pn.arbiter()
+        assert root is not None
+        ended = await pn.spawn(kind="thread")
+        await pn.stop(ended)
+        root._notified(ended, {}, 0.0)
+        root._notified(pn.ActorProxy("stranger", "stranger", 7), {}, 0.0)
+
+    run(main)
+    told = [r.getMessage() for r in caplog.records if "manage" in r.msg]
+    assert [text.partition("(")[2][:8] for text in told] == ["stranger"]
