@@ -102,3 +102,11 @@ def on_loop_error(
         actor._fatal(error)
         return
     loop.default_exception_handler(context)
+
+
+def on_late_error(
+    loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+) -> None:
+    """A task of an actor that has ended; what ended it has been told."""
+    if isinstance(context.get("exception"), (Exception, type(None))):
+        loop.default_exception_handler(context)

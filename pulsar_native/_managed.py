@@ -309,5 +309,6 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     if tasks:
         loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WORDS))
     loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.set_exception_handler(_logging.on_late_error)
     asyncio.set_event_loop(None)
     loop.close()

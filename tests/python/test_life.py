@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import actors_commands as commands
+import flow_commands
 import pytest
 from actors_help import (
     PATIENCE,
@@ -125,14 +126,23 @@ def test_an_ask_by_name_hears_of_the_death_too() -> None:
 def test_an_asker_that_dies_is_no_trouble_for_the_asked() -> None:
     async def main() -> None:
         one, two = await asyncio.gather(pn.spawn(), pn.spawn())
-        asked = pn.send(one, "pass_on", two, "nap", 1.5)
-        await ask(one, _talked_to, two)
+        asked = pn.send(one, "pass_on", two, "pass_gate")
+        while not await ask(two, _began_to_wait):
+            pass
         os.kill(one.pid, signal.SIGKILL)
         assert isinstance(await failure(asked), pn.ActorDown)
-        await pn.send(two, "nap", 1.6)  # the reply to the dead has left
-        assert await pn.send(two, "ping") == "pong"
+        await ask(two, _open_gate)
+        assert await pn.send(two, "ping") == "pong"  # behind the reply
 
     run(main)
+
+
+def _began_to_wait(actor: Any) -> bool:
+    return bool(flow_commands.gate_of(actor).begun)
+
+
+def _open_gate(actor: Any) -> None:
+    flow_commands.gate_of(actor).opened.set()
 
 
 def test_a_death_in_the_middle_of_a_large_message() -> None:
@@ -447,8 +457,11 @@ def _raise_kind(actor: Any, **data: Any) -> None:
 def test_a_command_that_ends_the_actor_out_of_a_task_of_the_user() -> None:
     async def main() -> None:
         worker = await pn.spawn()
+        ended = pn.watch(worker)
         ask(worker, _task_that_exits)
-        await worker.join(SOON)
+        down = await ended
+        assert down.exit_code == 8
+        assert "Traceback" not in down.stderr
         error = await failure(pn.send(worker, "ping"))
         assert isinstance(error, pn.ActorDown) and error.exit_code == 8
 
