@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,13 @@ def links(document: Path) -> list[str]:
 def anchors(document: Path) -> set[str]:
     """Names that headings get from the usual renderers."""
     headings = HEADING.findall(FENCE.sub("", document.read_text()))
-    words = (re.sub(r"[^\w\- ]", "", each.lower()) for each in headings)
-    return {each.replace(" ", "-") for each in words}
+    found: set[str] = set()
+    times: Counter[str] = Counter()
+    for heading in headings:
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.add(f"{name}-{times[name]}" if times[name] else name)
+        times[name] += 1
+    return found
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
