@@ -11,8 +11,7 @@ import signal
 import sys
 import time
 
-import ray
-import rays
+from rays import node, ray  # not by itself: that sets what it reads
 
 
 class Waiter:
@@ -76,7 +75,7 @@ def main(question, count):
         kind = ray.remote(Waiter)
         return kind.options(num_cpus=0, max_concurrency=2, **options).remote()
 
-    with rays.node():
+    with node():
         endless = {"death": death, "restart": restart}[question](make)
         next(endless)  # the first process is another question
         times = [next(endless) for _ in range(count)]

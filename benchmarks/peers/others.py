@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,24 @@ def interpreter(other: Other, python36: str | None) -> str:
     raise Skipped(f"it is not installed: {other.missing}")
 
 
+def run(command: list[str], folder: str) -> tuple[int, str, str]:
+    """Its exit code and what it printed; interrupted, it may clean up."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {"TMPDIR": folder},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        out, err = process.communicate()
+    finally:
+        process.terminate()
+        process.wait()
+    return process.returncode, out, err
+
+
 def measure(
     other: Other, question: str, count: int, python36: str | None
 ) -> tuple[str, list[float]]:
@@ -113,13 +132,11 @@ def measure(
         str(min(count, other.most)),
     ]
     with tempfile.TemporaryDirectory() as folder:  # for logs
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True
-        )
-    lines = [line for line in done.stdout.splitlines() if line[:1] == "{"]
+        code, out, err = run(command, folder)
+    lines = [line for line in out.splitlines() if line[:1] == "{"]
     if not lines:
-        told = done.stderr.strip().splitlines() or ["nothing was printed"]
-        raise Skipped(f"it failed ({done.returncode}): {told[-1]}")
+        told = err.strip().splitlines() or ["nothing was printed"]
+        raise Skipped(f"it failed ({code}): {told[-1]}")
     result = json.loads(lines[-1])
     return f"{other.titles[question]} ({result['version']})", result["times"]
 

@@ -2,7 +2,8 @@
 
 What a peer starts may detach itself and outlive its parent. Here everything
 that descends from the command is handed to this process when its parent ends,
-and is killed once the command has ended, or after so many seconds.
+and is killed when the command has ended, after so many seconds, or when the
+parent of this process ends.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 STOPPED = 124  # the exit code for a command that took too long
 
@@ -41,11 +43,28 @@ def sweep():
 def main():
     """Run, sweep, and end as the command did."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
+
+    def set_option(option, value):
+        if libc.prctl(option, value, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), "prctl")
+
+    def leave(number, _):
+        # Nothing disturbs the sweep; what it waits for is short.
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    set_option(PR_SET_CHILD_SUBREAPER, 1)
+    set_option(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
     try:
         # Not in our group: pulsar's own end kills its group.
-        command = subprocess.Popen(sys.argv[2:], start_new_session=True)
+        command = subprocess.Popen(
+            sys.argv[2:],
+            start_new_session=True,
+            preexec_fn=lambda: set_option(PR_SET_PDEATHSIG, signal.SIGKILL),
+        )
         code = command.wait(float(sys.argv[1]))
     except subprocess.TimeoutExpired:
         code = STOPPED
