@@ -12,7 +12,7 @@
 static int64_t
 after(int64_t now, int64_t delay)
 {
-    return delay > NEVER - now ? NEVER : now + delay;
+    return now > 0 && delay > NEVER - now ? NEVER : now + delay;
 }
 
 static void
@@ -131,8 +131,10 @@ pn_life_leaves(pn_life *life, int64_t now)
 void
 pn_life_unlinked(pn_life *life, int64_t now)
 {
-    if (life->state < PN_LIFE_GONE)
-        life->orphan_at = after(now, life->limits.link);
+    if (life->unlinked || life->state == PN_LIFE_GONE)
+        return;
+    life->unlinked = true;
+    life->orphan_at = after(now, life->limits.link);
 }
 
 void

@@ -16,7 +16,8 @@
  * first whether it is busy, which is no silence. A look that comes much later
  * than it was due says that this process was held up, and excuses everybody.
  *
- * Events that make no sense in a state are ignored.
+ * Events that make no sense in a state are ignored. Times lie within 4e18
+ * ns of 0, on either side.
  *   - due is INT64_MAX or the next time at which tick does something;
  *   - an actor is orphaned at most once, and forgotten at most once. */
 #ifndef PN_ACTOR_LIFE_H
@@ -51,7 +52,7 @@ typedef enum {
     PN_LIFE_END,          /* it has exited, and no end of its link came */
 } pn_life_do;
 
-/* All in nanoseconds. */
+/* All in nanoseconds, 0 or more. */
 typedef struct {
     int64_t spawn;     /* from the start to the handshake */
     int64_t silence;   /* without a sign of life; 0: any time */
@@ -68,6 +69,7 @@ typedef struct {
     int64_t heard;     /* its latest sign of life */
     int64_t orphan_at; /* INT64_MAX: its link has not ended, or that is said */
     bool leaves;       /* it has said its last words */
+    bool unlinked;     /* its link has ended */
 } pn_life;
 
 /* What an event asks for, in order. */

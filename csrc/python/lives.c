@@ -34,29 +34,43 @@ lives_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+/* Too long is as long as can be. 0, or -1 with ValueError. */
+static int
+read_limits(pn_life_limits *out, const double given[6])
+{
+    int64_t read[6];
+    for (int i = 0; i < 6; i++) {
+        double most = given[i] > PN_MAX_SECONDS ? PN_MAX_SECONDS : given[i];
+        if (pn_nanoseconds(most, &read[i]) < 0)
+            return -1;
+        if (read[i] < 0) {
+            PyErr_SetString(PyExc_ValueError, "a limit is 0 or more");
+            return -1;
+        }
+    }
+    *out =
+        (pn_life_limits){read[0], read[1], read[2], read[3], read[4], read[5]};
+    return 0;
+}
+
 static PyObject *
 lives_add(PyObject *op, PyObject *args)
 {
     pn_lives *lives = &((LivesObject *)op)->lives;
     unsigned long long number;
-    double given[7];
-    int64_t read[7];
+    double given[6], seconds;
+    pn_life_limits limits;
+    int64_t now;
     if (!PyArg_ParseTuple(args, "K(dddddd)d:add", &number, &given[0],
                           &given[1], &given[2], &given[3], &given[4],
-                          &given[5], &given[6]))
+                          &given[5], &seconds) ||
+        read_limits(&limits, given) < 0 || pn_nanoseconds(seconds, &now) < 0)
         return NULL;
-    for (int i = 0; i < 7; i++) {
-        double most = given[i] > PN_MAX_SECONDS ? PN_MAX_SECONDS : given[i];
-        if (pn_nanoseconds(most, &read[i]) < 0)
-            return NULL;
-    }
-    pn_life_limits limits = {read[0], read[1], read[2],
-                             read[3], read[4], read[5]};
     if (number == 0 || pn_lives_get(lives, number) != NULL) {
         PyErr_SetString(PyExc_ValueError, "a number has one life, 0 none");
         return NULL;
     }
-    if (pn_lives_add(lives, number, &limits, read[6]) < 0)
+    if (pn_lives_add(lives, number, &limits, now) < 0)
         return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
@@ -99,13 +113,15 @@ append_actions(PyObject *list, uint64_t number, const pn_life_actions *actions)
     return 0;
 }
 
-/* After an event of a life: what it asks for. */
+/* After an event of a life: what it asks for. To make objects may collect
+ * garbage, and so run what removes the life. */
 static PyObject *
 moved(pn_lives *lives, pn_lives_entry *entry, const pn_life_actions *actions)
 {
+    uint64_t number = entry->number;
     pn_lives_moved(lives, entry);
     PyObject *list = PyList_New(0);
-    if (list != NULL && append_actions(list, entry->number, actions) < 0)
+    if (list != NULL && append_actions(list, number, actions) < 0)
         Py_CLEAR(list);
     return list;
 }

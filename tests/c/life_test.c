@@ -208,6 +208,36 @@ test_without_its_link_it_is_terminated(void)
 }
 
 static void
+test_link_ends_but_once(void)
+{
+    pn_life life = running(0);
+    pn_life_unlinked(&life, SECOND);
+    pn_life_unlinked(&life, SECOND + SECOND / 20);
+    expect_at_due(&life, "ot", PN_LIFE_TERMINATING);
+    pn_life_unlinked(&life, 2 * SECOND);
+    expect_at_due(&life, "k", PN_LIFE_KILLING);
+}
+
+static void
+test_times_may_lie_far_from_0(void)
+{
+    const int64_t far = 4000000000 * SECOND;
+    const pn_life_limits longest = {far, far, far, far, far, far};
+    pn_life_actions out;
+    for (int64_t now = -far; now <= far && now >= -far; now += far) {
+        pn_life life;
+        pn_life_init(&life, &longest, now);
+        CHECK(pn_life_due(&life) > now);
+        pn_life_heard(&life, now);
+        CHECK(pn_life_due(&life) > now);
+        pn_life_tick(&life, far, &out);
+        pn_life_unlinked(&life, now);
+        pn_life_tick(&life, far, &out);
+        CHECK(pn_life_check(&life));
+    }
+}
+
+static void
 test_exit_ends_every_state(void)
 {
     for (int state = PN_LIFE_STARTING; state < PN_LIFE_GONE; state++) {
@@ -286,6 +316,8 @@ main(void)
     RUN(test_second_request_ends_the_drain);
     RUN(test_last_words_give_time_to_exit);
     RUN(test_without_its_link_it_is_terminated);
+    RUN(test_link_ends_but_once);
+    RUN(test_times_may_lie_far_from_0);
     RUN(test_exit_ends_every_state);
     RUN(test_random_events_keep_the_invariants);
     return 0;
