@@ -169,20 +169,34 @@ restarts_restarts(PyObject *op, PyObject *arg)
 /* --- events --- */
 
 static PyObject *
-list_actions(const pn_restarts *sup)
+convert_actions(const pn_sup_action *given, size_t count)
 {
-    PyObject *list = PyList_New((Py_ssize_t)sup->action_count);
-    for (size_t i = 0; list != NULL && i < sup->action_count; i++) {
-        const pn_sup_action *action = &sup->actions[i];
-        PyObject *item = Py_BuildValue("(sKd)", actions[action->what],
-                                       (unsigned long long)action->id,
-                                       (double)action->delay / 1e9);
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *item = Py_BuildValue("(sKd)", actions[given[i].what],
+                                       (unsigned long long)given[i].id,
+                                       (double)given[i].delay / 1e9);
         if (item == NULL) {
             Py_DECREF(list);
             return NULL;
         }
         PyList_SET_ITEM(list, (Py_ssize_t)i, item);
     }
+    return list;
+}
+
+/* What the event asks for. Of a copy: to make objects may collect garbage,
+ * and so run what tells of another event. */
+static PyObject *
+list_actions(const pn_restarts *sup)
+{
+    size_t count = sup->action_count;
+    pn_sup_action *copy = PyMem_New(pn_sup_action, count);
+    if (copy == NULL)
+        return PyErr_NoMemory();
+    memcpy(copy, sup->actions, count * sizeof *copy);
+    PyObject *list = convert_actions(copy, count);
+    PyMem_Free(copy);
     return list;
 }
 
