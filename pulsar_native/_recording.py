@@ -48,6 +48,7 @@ _KINDS = {
     10: "link",
     11: "segment",
     12: "follow",
+    13: "role",
     16: "ask",
     17: "tell",
     18: "reply",

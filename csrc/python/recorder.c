@@ -68,11 +68,17 @@ raise_status(PyObject *op, int status)
 
 /* --- loops --- */
 
-/* Text that another process may have written: up to its NUL, or all. */
+/* Text that another process may be writing: of a copy, lest it change while
+ * it is decoded. Up to its NUL, or all. */
 static PyObject *
 text_of(const char *bytes, size_t size)
 {
-    return PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)strnlen(bytes, size),
+    char copy[64];
+    if (size > sizeof copy)
+        size = sizeof copy;
+    for (size_t i = 0; i < size; i++)
+        copy[i] = ((const volatile char *)bytes)[i];
+    return PyUnicode_DecodeUTF8(copy, (Py_ssize_t)strnlen(copy, size),
                                 "replace");
 }
 
@@ -248,8 +254,8 @@ recorder_records(PyObject *op, PyObject *args)
         return NULL;
     PyObject *list = PyList_New(0);
     pn_recorder_record record;
-    uint64_t oldest = pn_recorder_oldest(self);
     uint64_t index = pn_recorder_written(self);
+    uint64_t oldest = pn_recorder_oldest(index);
     while (list != NULL && index-- > oldest &&
            (count <= 0 || PyList_GET_SIZE(list) < count)) {
         if (pn_recorder_read(self, index, &record) != PN_OK ||

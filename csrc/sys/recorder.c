@@ -210,9 +210,8 @@ pn_recorder_written(const pn_recorder *self)
 }
 
 uint64_t
-pn_recorder_oldest(const pn_recorder *self)
+pn_recorder_oldest(uint64_t written)
 {
-    uint64_t written = pn_recorder_written(self);
     return written < PN_RECORDER_RECORDS ? 0 : written - PN_RECORDER_RECORDS;
 }
 
@@ -265,7 +264,9 @@ int64_t
 pn_recorder_read_stacks(const pn_recorder *self, int64_t from, void *to,
                         size_t size)
 {
-    off_t at = (off_t)PN_RECORDER_SIZE + (off_t)from;
+    off_t at;
+    if (__builtin_add_overflow(from, (int64_t)PN_RECORDER_SIZE, &at))
+        return 0;
     ssize_t got = pread(self->fd, to, size, at);
     return got < 0 ? -errno : (int64_t)got;
 }

@@ -221,8 +221,10 @@ bool pn_recorder_is_busy(const pn_recorder_loop *loop, pn_recorder_busy *out);
 /* How many records were written, ever: the indices are below. */
 uint64_t pn_recorder_written(const pn_recorder *self);
 
-/* The index of the oldest record that may still be there. */
-uint64_t pn_recorder_oldest(const pn_recorder *self);
+/* The index of the oldest record that may still be there, once so many were
+ * written. Of that number, which the writer may change at any time, so that
+ * who walks from the one to the other comes to an end. */
+uint64_t pn_recorder_oldest(uint64_t written);
 
 /* Read the record of that index. PN_MORE if there is none so late, PN_ECLOSED
  * if it is not there any more, or is being written. */

@@ -75,7 +75,7 @@ test_the_latest_records_are_kept(void)
         pn_recorder_write(recorder.page, PN_RECORD_RECEIVED, 1, &env,
                           env.size);
     }
-    uint64_t oldest = pn_recorder_oldest(&recorder);
+    uint64_t oldest = pn_recorder_oldest(count);
     CHECK_INT(oldest, count - PN_RECORDER_RECORDS);
     CHECK_INT(pn_recorder_read(&recorder, oldest - 1, &record), PN_ECLOSED);
     for (uint64_t i = oldest; i < count; i++) {
@@ -113,7 +113,7 @@ read_all(const pn_recorder *recorder)
 {
     uint64_t found = 0;
     pn_recorder_record record;
-    uint64_t index = pn_recorder_oldest(recorder);
+    uint64_t index = pn_recorder_oldest(pn_recorder_written(recorder));
     for (int err = PN_OK; err != PN_MORE; index++) {
         err = pn_recorder_read(recorder, index, &record);
         if (err != PN_OK)

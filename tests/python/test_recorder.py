@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import mmap
 import os
 import random
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from actors_help import ask, failure, leftovers, run, until
+from actors_help import PATIENCE, ask, failure, leftovers, run, until
 from hangs_commands import spins_here, spins_while
 
 import pulsar_native as pn
@@ -373,6 +376,37 @@ def test_whatever_a_process_has_written_is_read_without_harm() -> None:
             assert str(line)
 
 
+# Where the page counts its records.
+_COUNT = slice(64, 72)
+
+_LIAR = """
+import mmap, sys
+page = mmap.mmap(int(sys.argv[1]), mmap.PAGESIZE)
+while True:
+    for count in (0, 2**62):
+        page[64:72] = count.to_bytes(8, "little")
+"""
+
+
+def test_a_count_of_records_that_jumps_holds_no_reader_up() -> None:
+    recorder = Recorder()
+    fd = recorder.fileno()
+    liar = subprocess.Popen(
+        [sys.executable, "-c", _LIAR, str(fd)], pass_fds=[fd]
+    )
+    try:
+        with mmap.mmap(fd, mmap.PAGESIZE) as page:
+            end = time.monotonic() + PATIENCE
+            while page[_COUNT] == bytes(8) and time.monotonic() < end:
+                time.sleep(0.001)
+            assert liar.poll() is None
+        for _ in range(1000):
+            assert recorder.records() == []
+    finally:
+        liar.kill()
+        liar.wait()
+
+
 def test_other_files_are_refused() -> None:
     ends = os.pipe()
     file = os.memfd_create("other")
@@ -407,6 +441,7 @@ def test_stacks_are_read_from_where_they_were_read_before() -> None:
         assert recorder.stacks_size() == 11
         assert recorder.stacks(11) == b""
         assert recorder.stacks(100) == b""
+        assert recorder.stacks(2**63 - 1) == b""
         with pytest.raises(ValueError):
             recorder.stacks(-1)
 
