@@ -12,6 +12,7 @@ from collections.abc import (
     Iterator,
     Sized,
 )
+from concurrent.futures import CancelledError
 from typing import Any, Generic, TypeVar
 
 from ._progress import OnProgress
@@ -75,7 +76,7 @@ class Mapping(Generic[T]):
             while True:
                 self._fill()
                 if self._ready and self._ready[0].done():
-                    yield self._ready.popleft().result()
+                    yield _result_of(self._ready.popleft())
                 elif self._running or self._feed is not None:
                     self._wake.clear()
                     self._room.set()
@@ -130,11 +131,18 @@ class Mapping(Generic[T]):
 
     def _finished(self, future: asyncio.Future[T]) -> None:
         self._running.discard(future)
-        if future.cancelled():
-            return
         if not self._ordered:
             self._ready.append(future)
+        self._wake.set()
+        if future.cancelled():
+            return
         self._done += 1
         if self._on_progress is not None and future.exception() is None:
             self._on_progress(self._done, self._total, "")
-        self._wake.set()
+
+
+def _result_of(future: asyncio.Future[T]) -> T:
+    """Not as if who iterates were cancelled, if it was."""
+    if future.cancelled():
+        raise CancelledError("it was called off before it began")
+    return future.result()

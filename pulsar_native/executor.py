@@ -180,7 +180,8 @@ class Executor(concurrent.futures.Executor):
         ``f(done, total, "")``, total being None if *items* has no length.
 
         What *fn* or *items* raises leaves the iteration; then, and when it is
-        left, what has not begun is cancelled.
+        left, what has not begun is cancelled. If ``shutdown`` cancels that,
+        ``concurrent.futures.CancelledError`` leaves it.
         """
         if limit is None:
             limit = 16 * self._plan.size

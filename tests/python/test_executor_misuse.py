@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,41 @@ def test_a_task_that_cannot_be_called_is_refused(task: Any) -> None:
             ex.submit(task)
     with pytest.raises(TypeError, match="a task is a function"):
         run(amap)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_shutdown_that_cancels_ends_amap(
+    ordered: bool, begun: bool, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        gate = tmp_path / "gate"
+        ex = pn.Executor(
+            1,
+            initializer=tasks.wait_for if not begun else None,
+            initargs=(str(gate),) if not begun else (),
+        )
+        found: list[str] = []
+        items = [str(gate)] * 10
+
+        async def iterate() -> None:
+            async for each in ex.amap(tasks.wait_for, items, ordered=ordered):
+                found.append(each)
+
+        iterating = asyncio.ensure_future(iterate())
+        await asyncio.sleep(0)
+        if begun:
+            await until(lambda: ex._host._crew._workers, "a worker")  # type: ignore[union-attr]
+        ex.shutdown(wait=False, cancel_futures=True)
+        if begun:
+            gate.touch()
+        error = await failure(iterating)
+        assert isinstance(error, concurrent.futures.CancelledError), error
+        gate.touch()
+        async with ex:
+            pass
+
+    run(main)
 
 
 @pytest.mark.parametrize("inside", [True, False])
