@@ -66,6 +66,7 @@ def _dump_spec() -> bytes:
         "aid": "rehearsal",
         "number": _ACTOR,
         "arbiter": _ARBITER,
+        "monitor": None,
         "age": 1,
         "default_kind": "process",
         "settings": Config().settings,

@@ -96,15 +96,31 @@ is_above(const pn_peer *peer, pn_box *box, size_t part)
            atomic_load(&box->bytes) > bytes;
 }
 
+/* Whether who tells over this way is to wait, and will be told when not. */
+static bool
+is_to_wait(MailboxObject *self, pn_way way)
+{
+    if (!pn_way_exists(way))
+        return false;
+    if (is_above(way.peer, way.box, 1))
+        return way.box == NULL ||
+               pn_box_tell_below(way.box, self->box, MARK_MESSAGES / 2,
+                                 MARK_BYTES / 2);
+    bool near = way.box != NULL && way.box != self->box;
+    if (!near || self->box == NULL || !pn_box_is_awake(self->box))
+        return false;
+    /* What lies here may say that the target is full, and is looked at soon;
+     * who never waits would never hear it. */
+    self->box->nudged = true;
+    return true;
+}
+
 void
 pn_mailbox_settle_told(MailboxObject *self, uint64_t target, PyObject *future)
 {
     pn_way way = self->closed ? (pn_way){0} : pn_mailbox_way(self, target);
     pn_told *told = NULL;
-    if (pn_way_exists(way) && is_above(way.peer, way.box, 1) &&
-        (way.box == NULL ||
-         pn_box_tell_below(way.box, self->box, MARK_MESSAGES / 2,
-                           MARK_BYTES / 2)))
+    if (is_to_wait(self, way))
         told = add(self, future, way.peer, way.box);
     if (told == NULL)
         pn_mailbox_resolve(self, future, false, Py_None);

@@ -23,7 +23,7 @@ pn_told *pn_mailbox_keep_told(MailboxObject *self, PyObject *future);
 void pn_mailbox_end_told(MailboxObject *self, pn_told *told);
 
 /* A tell to target was put on its way: its future is None now or, if there is
- * much before it, later. */
+ * much before it, or unread mail in our own box, later. */
 void pn_mailbox_settle_told(MailboxObject *self, uint64_t target,
                             PyObject *future);
 

@@ -95,6 +95,10 @@ def taken_now(actor: Any) -> int:
     return of(actor).count
 
 
+def count_taken(actor: Any) -> int:
+    return of(actor).count
+
+
 def taken_of(actor: Any, number: int) -> Any:
     """What was taken, once it is so many."""
     return actor._create_task(_taken_of(actor, number))

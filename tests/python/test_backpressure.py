@@ -120,7 +120,8 @@ def test_tells_that_nobody_awaits_end_too(kind: str) -> None:
         worker = await pn.spawn(kind=kind)
         told = [pn.tell(worker, "take_quickly", n) for n in range(5000)]
         assert told[0].done()
-        assert not told[-1].done()
+        if kind == "process":  # a thread may have taken them all
+            assert not told[-1].done()
         assert await asyncio.gather(*told) == [None] * 5000
         taken = await ask(worker, commands.taken_of, 5000)
         assert taken["count"] == 5000
@@ -138,8 +139,9 @@ def test_an_actor_may_await_what_it_tells_itself(kind: str) -> None:
         # All of it waits for the command that sends it.
         await pn.send(full, "tell_itself", 50)
         for actor, count in ((worker, 5000), (full, 50)):
-            taken = await ask(actor, commands.taken_of, count)
-            assert taken["count"] == count
+            # Not one ask that waits for all: it would let nobody else begin.
+            while await ask(actor, commands.count_taken) < count:
+                pass
 
     run(main)
 

@@ -668,14 +668,14 @@ def test_a_loop_that_ends_leaves_no_worker() -> None:
 
 
 _PROGRAM = """
-import sys, time
+import os, sys, time
 import pulsar_native as pn
 
 @pn.command()
 async def work(request, seconds):
     import asyncio
     await asyncio.sleep(seconds)
-    print("worked", flush=True)
+    os.write(1, b"worked\\n")  # whole, beside others
 
 async def ready(monitor):
     print("ready", flush=True)
