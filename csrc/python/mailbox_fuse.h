@@ -22,7 +22,7 @@ pn_fuse_begin(RequestObject *request, const BaseCommandObject *command)
 static inline void
 pn_fuse_end(const RequestObject *request)
 {
-    if (request != NULL && request->cell->mailbox->fuse.made)
+    if (request != NULL && request->cell->mailbox->fuse.made != 0)
         pn_fuse_put_out(&request->cell->mailbox->fuse);
 }
 

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <unistd.h>
 
 static int
 make_timer(timer_t *timer, int signal)
@@ -27,8 +29,15 @@ make(pn_fuse *fuse, int signal)
         return err;
     }
     fuse->signal = signal;
-    fuse->made = true;
+    fuse->made = getpid();
     return PN_OK;
+}
+
+/* Whether the timers are there, and ours. */
+static bool
+is_made(const pn_fuse *fuse)
+{
+    return fuse->made != 0 && fuse->made == getpid();
 }
 
 /* Whether the signal reaches a handler, not the process. */
@@ -54,20 +63,23 @@ set_timer(timer_t timer, int64_t due)
 int
 pn_fuse_light(pn_fuse *fuse, int64_t due, int signal)
 {
-    int err = fuse->made ? PN_OK : make(fuse, signal);
+    int err = is_made(fuse) ? PN_OK : make(fuse, signal);
     if (err < 0)
         return err;
     if (due < 1)
         due = 1;
-    if (is_handled(fuse->signal))
+    if (due > INT64_MAX - PN_FUSE_TELL_NS)
+        due = INT64_MAX - PN_FUSE_TELL_NS;
+    err = set_timer(fuse->kill, due + PN_FUSE_TELL_NS);
+    if (err == PN_OK && is_handled(fuse->signal))
         (void)set_timer(fuse->tell, due);
-    return set_timer(fuse->kill, due + PN_FUSE_TELL_NS);
+    return err;
 }
 
 void
 pn_fuse_put_out(pn_fuse *fuse)
 {
-    if (!fuse->made)
+    if (!is_made(fuse))
         return;
     (void)set_timer(fuse->kill, 0);
     (void)set_timer(fuse->tell, 0);
@@ -76,9 +88,9 @@ pn_fuse_put_out(pn_fuse *fuse)
 void
 pn_fuse_free(pn_fuse *fuse)
 {
-    if (!fuse->made)
-        return;
-    (void)timer_delete(fuse->kill);
-    (void)timer_delete(fuse->tell);
+    if (is_made(fuse)) {
+        (void)timer_delete(fuse->kill);
+        (void)timer_delete(fuse->tell);
+    }
     *fuse = (pn_fuse){0};
 }

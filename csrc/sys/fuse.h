@@ -10,8 +10,8 @@
 #ifndef PN_SYS_FUSE_H
 #define PN_SYS_FUSE_H
 
-#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 /* From the signal to the end. */
@@ -22,7 +22,8 @@ typedef struct {
     timer_t tell;
     timer_t kill;
     int signal; /* that `tell` sends */
-    bool made;
+    pid_t made; /* by this process; 0: not made. A child of it has no such
+                 * timers, but may have some of their numbers */
 } pn_fuse;
 
 /* Have the process end at due, monotonic ns, or at once if that has passed;

@@ -105,6 +105,65 @@ leave_it_to_a_child(void)
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
 }
 
+/* In a child timers of its own have the numbers of its parent's. */
+static void
+spare_those_of_a_child(void)
+{
+    pn_fuse fuse = {0};
+    struct sigevent event = {.sigev_notify = SIGEV_NONE};
+    struct itimerspec far = {.it_value = {.tv_sec = 1000}}, left;
+    timer_t own[4];
+    int status = 0;
+    CHECK_INT(pn_fuse_light(&fuse, pn_clock_now() + LONG, TOLD), 0);
+    pid_t pid = fork();
+    if (pid > 0) {
+        CHECK_INT(waitpid(pid, &status, 0), pid);
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
+    }
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(timer_create(CLOCK_MONOTONIC, &event, &own[i]), 0);
+        CHECK_INT(timer_settime(own[i], 0, &far, NULL), 0);
+    }
+    pn_fuse_put_out(&fuse);
+    pn_fuse_free(&fuse);
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(timer_gettime(own[i], &left), 0);
+        CHECK(left.it_value.tv_sec > 0);
+    }
+    CHECK_INT(pn_fuse_light(&fuse, pn_clock_now() + LONG, TOLD), 0);
+    pn_fuse_free(&fuse);
+    _exit(3);
+}
+
+static void
+burn_far_away(void)
+{
+    pn_fuse fuse = {0};
+    handle(TOLD);
+    CHECK_INT(pn_fuse_light(&fuse, INT64_MAX, TOLD), 0);
+    CHECK_INT(pn_fuse_light(&fuse, INT64_MAX - PN_FUSE_TELL_NS + 1, TOLD), 0);
+    pn_fuse_free(&fuse);
+}
+
+static void
+test_child_keeps_timers_of_its_own(void)
+{
+    char told[16];
+    int status = end_of(spare_those_of_a_child, told);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 3);
+}
+
+static void
+test_no_moment_is_too_far(void)
+{
+    char told[16];
+    int status = end_of(burn_far_away, told);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 7);
+    CHECK(strcmp(told, "") == 0);
+}
+
 static void
 test_lit_one_tells_and_then_kills(void)
 {
@@ -154,5 +213,7 @@ main(void)
     RUN(test_signal_that_nobody_handles_is_not_sent);
     RUN(test_one_that_was_put_out_or_freed_does_nothing);
     RUN(test_forked_child_does_not_burn);
+    RUN(test_child_keeps_timers_of_its_own);
+    RUN(test_no_moment_is_too_far);
     return 0;
 }
