@@ -42,14 +42,16 @@ pn_forkclient_close(pn_forkclient *self)
     self->fd = -1;
 }
 
-/* A full socket; without unanswered requests it is somebody else who has too
- * many descriptors in flight, and no report would wake us. */
+/* A full socket, or too many descriptors in flight: the reports of those that
+ * are unanswered say when to go on. */
 static bool
 must_wait(const pn_forkclient *self, int err)
 {
-    return err == PN_MORE || (err == -ETOOMANYREFS && self->unanswered > 0);
+    return self->unanswered > 0 && (err == PN_MORE || err == -ETOOMANYREFS);
 }
 
+/* Without unanswered requests no report would wake us: the socket is full of
+ * what is not answered. */
 static int
 send_request(pn_forkclient *self, const pn_fork_request *request,
              const pn_fdpass *fds)
@@ -58,7 +60,7 @@ send_request(pn_forkclient *self, const pn_fork_request *request,
                              fds->count);
     if (err == PN_OK && request->kind == PN_FORK_SPAWN)
         self->unanswered++;
-    return err;
+    return err == PN_MORE && self->unanswered == 0 ? -EAGAIN : err;
 }
 
 static int

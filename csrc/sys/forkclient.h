@@ -30,7 +30,8 @@ void pn_forkclient_close(pn_forkclient *self);
 /* Ask for a child with copies of fd[PN_FORK_FDS], -1 where one is not given;
  * the caller may close its own at once. Where the socket is full the request
  * waits here. PN_OK, PN_ENOMEM, PN_ECLOSED after close, or -errno: -EPIPE if
- * the server is gone, -EBADF for a bad descriptor. */
+ * the server is gone, -EBADF for a bad descriptor, -EAGAIN if the socket is
+ * full and nothing is unanswered. */
 int pn_forkclient_spawn(pn_forkclient *self, uint64_t token, const int *fd);
 
 /* Have the server keep that many children forked ahead for this channel, if

@@ -50,6 +50,28 @@ next_request(pn_fork_request *request, pn_fdpass *fds)
 }
 
 static void
+test_nothing_waits_where_no_answer_is_to_come(void)
+{
+    open_client();
+    int fd[PN_FORK_FDS] = {null, -1, -1, -1, -1};
+    int err = PN_OK;
+    for (int i = 0; i < 100000 && err == PN_OK; i++)
+        err = pn_forkclient_reserve(&client, 1);
+    CHECK_INT(err, -EAGAIN);
+    CHECK_INT(pn_forkclient_spawn(&client, 1, fd), -EAGAIN);
+    CHECK(client.first == NULL);
+    pn_fork_request request;
+    pn_fdpass fds;
+    while (next_request(&request, &fds))
+        CHECK_INT(request.kind, PN_FORK_RESERVE);
+    CHECK_INT(pn_forkclient_spawn(&client, 1, fd), PN_OK);
+    CHECK(next_request(&request, &fds));
+    CHECK_INT(request.kind, PN_FORK_SPAWN);
+    pn_fdpass_close(&fds);
+    close_all();
+}
+
+static void
 test_only_given_descriptors_travel(void)
 {
     open_client();
@@ -198,6 +220,7 @@ test_bad_descriptor_is_told_at_once(void)
 int
 main(void)
 {
+    RUN(test_nothing_waits_where_no_answer_is_to_come);
     RUN(test_only_given_descriptors_travel);
     RUN(test_reports_come_with_their_descriptor);
     RUN(test_dead_server_is_closed_after_its_last_report);
