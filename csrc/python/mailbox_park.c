@@ -99,6 +99,15 @@ new_letter(pn_envelope *env, pn_extension *ext, pn_parcel *parcel,
     return letter;
 }
 
+/* Without memory nobody waits. */
+static void
+keep_waiter(MailboxObject *self, pn_letter *letter, PyObject *waiter)
+{
+    letter->told = pn_mailbox_keep_told(self, waiter);
+    if (letter->told == NULL)
+        pn_mailbox_resolve(self, waiter, false, Py_None);
+}
+
 int
 pn_mailbox_park(MailboxObject *self, pn_envelope *env, pn_extension *ext,
                 pn_parcel *parcel, PyObject *value, PyObject *known,
@@ -119,7 +128,7 @@ pn_mailbox_park(MailboxObject *self, pn_envelope *env, pn_extension *ext,
     if (err < 0 && letter != NULL)
         pn_letter_free(letter);
     else if (err == 0 && waiter != NULL)
-        letter->told = pn_mailbox_keep_told(self, waiter);
+        keep_waiter(self, letter, waiter);
     *full = err == PN_EFULL;
     if (err == PN_ENOMEM)
         PyErr_NoMemory();
