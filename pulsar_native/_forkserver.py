@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from . import _native
-from ._ending import end
+from ._ending import Shared, end
 from ._spec import server_environment
 from .exceptions import ForkServerError
 
@@ -304,7 +304,7 @@ def main(
             importlib.import_module(name)
         run = getattr(sys.modules[module], function)
         _prepare(module, ahead=False)
-        shared = frozenset(sys.modules)
+        shared = Shared()
         _import_all(preload)
     except BaseException as error:
         _refuse(control, error)

@@ -6,6 +6,7 @@
 #include "sys/pidfd.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -75,17 +76,21 @@ forkserver_wait(PyObject *Py_UNUSED(module), PyObject *args)
 }
 
 PyDoc_STRVAR(exit_doc,
-             "exit_process($module, code, /)\n--\n\n"
+             "exit_process($module, code, at_once, /)\n--\n\n"
              "End the process by exit(3): what C libraries have registered\n"
-             "runs, the interpreter is left as it is. Does not return.");
+             "runs, the interpreter is left as it is. *at_once*: without\n"
+             "that, C streams are flushed only. Does not return.");
 
 static PyObject *
 exit_process(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    int code;
-    if (!PyArg_ParseTuple(args, "i:exit_process", &code))
+    int code, at_once;
+    if (!PyArg_ParseTuple(args, "ip:exit_process", &code, &at_once))
         return NULL;
-    exit(code);
+    if (!at_once)
+        exit(code);
+    (void)fflush(NULL);
+    _exit(code);
 }
 
 PyDoc_STRVAR(open_doc,

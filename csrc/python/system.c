@@ -3,6 +3,7 @@
 #include "python/error.h"
 #include "sys/cpus.h"
 #include "sys/init.h"
+#include "sys/libraries.h"
 
 PyDoc_STRVAR(
     usable_cpus_doc,
@@ -16,6 +17,17 @@ static PyObject *
 usable_cpus(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     return PyLong_FromLong(pn_cpus_usable());
+}
+
+PyDoc_STRVAR(libraries_added_doc,
+             "libraries_added($module, /)\n--\n\n"
+             "How many shared libraries the loader has ever added to this\n"
+             "process; 0 where it does not tell.");
+
+static PyObject *
+libraries_added(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return PyLong_FromUnsignedLongLong(pn_libraries_added());
 }
 
 PyDoc_STRVAR(init_is_needed_doc,
@@ -46,6 +58,7 @@ init_go_on(PyObject *module, PyObject *Py_UNUSED(unused))
 static PyMethodDef functions[] = {
     {"init_is_needed", init_is_needed, METH_NOARGS, init_is_needed_doc},
     {"init_go_on", init_go_on, METH_NOARGS, init_go_on_doc},
+    {"libraries_added", libraries_added, METH_NOARGS, libraries_added_doc},
     {"usable_cpus", usable_cpus, METH_NOARGS, usable_cpus_doc},
     {NULL, NULL, 0, NULL},
 };

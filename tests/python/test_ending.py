@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ending_things as things
@@ -12,6 +15,7 @@ import pytest
 from actors_help import Program, ask, failure, run
 
 import pulsar_native as pn
+from pulsar_native import _ending
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -131,3 +135,68 @@ def test_a_failing_exit_handler_is_told(tmp_path: Path) -> None:
         return worker.carrier.output()
 
     assert "ZeroDivisionError" in run(main)
+
+
+def call_at_exit(actor: Any, words: bytes) -> None:
+    """Have the C library say that, last of all."""
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    library.strdup.restype = ctypes.c_void_p
+    kept = ctypes.c_void_p(library.strdup(words))
+    assert library.__cxa_atexit(library.puts, kept, None) == 0
+
+
+def test_libraries_of_the_program_hear_of_the_end(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def main() -> None:
+        worker = await pn.spawn()
+        await ask(worker, call_at_exit, b"the library ends")
+        await pn.send(worker, "stop")
+        await worker.join()
+
+    run(main)
+    assert capfd.readouterr().out == "the library ends\n"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_c_has_printed_is_written(at_once: bool) -> None:
+    program = f"""
+import ctypes
+from pulsar_native import _native
+ctypes.CDLL(None).puts(b"words")
+_native.exit_process(3, {at_once})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "words\n", "")
+
+
+def test_modules_brought_later_are_known_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = (_ending.__name__, "one", "two")
+    modules = {name: ModuleType(name) for name in names}
+    found = []
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "modules", modules)
+        shared = _ending.Shared()
+        found.append(shared.brought())
+        modules["three"] = modules["four"] = ModuleType("three")
+        modules["one"] = modules.pop("one")  # imported anew
+        found.append(shared.brought())
+        del modules[_ending.__name__]
+        found.append(shared.brought())
+    assert found == [[], ["three", "four"], ["three", "four"]]
+
+
+def test_a_library_that_is_loaded_first_is_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    shared = _ending.Shared()
+    assert shared.has_all_libraries()
+    monkeypatch.setenv("LD_PRELOAD", "libprofile.so")
+    assert not shared.has_all_libraries()
