@@ -271,6 +271,51 @@ recorder_records(PyObject *op, PyObject *args)
     return list;
 }
 
+/* --- fuses --- */
+
+PyDoc_STRVAR(
+    doom_doc,
+    "doom($self, source, id=0, /)\n--\n\n"
+    "Who asked that is gone; without an id, all that asked from that\n"
+    "node. Whether a plain function still works for it that may cost\n"
+    "its process: that one is to be ended then.");
+
+static PyObject *
+recorder_doom(PyObject *op, PyObject *args)
+{
+    unsigned long long source, id = 0;
+    if (!PyArg_ParseTuple(args, "K|K:doom", &source, &id))
+        return NULL;
+    pn_recorder_ask ask = {source, id};
+    return PyBool_FromLong(
+        pn_recorder_doom(&((RecorderObject *)op)->recorder, ask));
+}
+
+PyDoc_STRVAR(begun_doc,
+             "begun($self, /)\n--\n\n"
+             "Of a process that was ended while such a function ran: the\n"
+             "asks that had begun, as a list of (source, id); else None.");
+
+static PyObject *
+recorder_begun(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    pn_recorder_ask asks[PN_RECORDER_BEGUN + 1];
+    int count = pn_recorder_begun(&((RecorderObject *)op)->recorder, asks);
+    if (count < 0)
+        Py_RETURN_NONE;
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list != NULL && i < count; i++) {
+        PyObject *item =
+            Py_BuildValue("(KK)", (unsigned long long)asks[i].source,
+                          (unsigned long long)asks[i].id);
+        if (item == NULL || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
 /* --- stacks --- */
 
 PyDoc_STRVAR(stacks_size_doc, "stacks_size($self, /)\n--\n\n"
@@ -373,6 +418,8 @@ static PyMethodDef recorder_methods[] = {
     {"beats", recorder_beats, METH_O, beats_doc},
     {"awake", recorder_awake, METH_O, awake_doc},
     {"records", recorder_records, METH_VARARGS, records_doc},
+    {"doom", recorder_doom, METH_VARARGS, doom_doc},
+    {"begun", recorder_begun, METH_NOARGS, begun_doc},
     {"stacks_size", recorder_stacks_size, METH_NOARGS, stacks_size_doc},
     {"stacks", recorder_stacks, METH_VARARGS, stacks_doc},
     {"drop_stacks", recorder_drop_stacks, METH_NOARGS, drop_stacks_doc},

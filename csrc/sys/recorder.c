@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x31636552736c7550u /* "PulsRec1" */
-#define VERSION 1
+#define VERSION 2
 
 /* Others map it: it must never be cut short under them. */
 #define SEALS (F_SEAL_SHRINK | F_SEAL_SEAL)
@@ -180,6 +180,123 @@ pn_recorder_find(const pn_recorder *self, uint64_t node)
             return loop;
     }
     return NULL;
+}
+
+/* --- fuses --- */
+
+static void
+place(pn_recorder_place *to, pn_recorder_ask ask)
+{
+    atomic_store_explicit(&to->source, ask.source, memory_order_relaxed);
+    atomic_store_explicit(&to->id, ask.id, memory_order_relaxed);
+}
+
+static pn_recorder_ask
+ask_of(const pn_recorder_place *from)
+{
+    return (pn_recorder_ask){
+        .source = atomic_load_explicit(&from->source, memory_order_relaxed),
+        .id = atomic_load_explicit(&from->id, memory_order_relaxed),
+    };
+}
+
+/* Whether what is gone is who asked that. */
+static bool
+is_of(pn_recorder_ask ask, pn_recorder_ask gone)
+{
+    if (gone.id != 0)
+        return gone.source == ask.source && gone.id == ask.id;
+    return pn_node_of(gone.source) == pn_node_of(ask.source);
+}
+
+/* In a place that may be read meanwhile: never half of two. */
+static void
+place_gone(pn_recorder_place *to, pn_recorder_ask ask)
+{
+    atomic_store_explicit(&to->source, 0, memory_order_relaxed);
+    atomic_store_explicit(&to->id, ask.id, memory_order_release);
+    atomic_store_explicit(&to->source, ask.source, memory_order_release);
+}
+
+/* Source 0 if it is being written. */
+static pn_recorder_ask
+gone_of(const pn_recorder_place *from)
+{
+    pn_recorder_ask ask;
+    ask.source = atomic_load_explicit(&from->source, memory_order_acquire);
+    ask.id = atomic_load_explicit(&from->id, memory_order_acquire);
+    if (atomic_load_explicit(&from->source, memory_order_relaxed) !=
+        ask.source)
+        ask.source = 0;
+    return ask;
+}
+
+static bool
+is_gone(const pn_recorder_fuse *fuse, pn_recorder_ask ask)
+{
+    uint32_t count = atomic_load(&fuse->gones);
+    if (count > PN_RECORDER_GONE)
+        count = PN_RECORDER_GONE;
+    for (uint32_t i = 0; i < count; i++) {
+        pn_recorder_ask gone = gone_of(&fuse->gone[i]);
+        if (gone.source != 0 && is_of(ask, gone))
+            return true;
+    }
+    return false;
+}
+
+uint64_t
+pn_recorder_light(pn_recorder_page *page, pn_recorder_ask ask,
+                  const pn_recorder_ask *begun, uint32_t count)
+{
+    pn_recorder_fuse *fuse = &page->fuse;
+    uint64_t number =
+        1 + atomic_fetch_add_explicit(&fuse->lit, 1, memory_order_relaxed);
+    if (count > PN_RECORDER_BEGUN)
+        count = PN_RECORDER_UNKNOWN;
+    place(&fuse->ask, ask);
+    for (uint32_t i = 0; count != PN_RECORDER_UNKNOWN && i < count; i++)
+        place(&fuse->begun[i], begun[i]);
+    atomic_store_explicit(&fuse->count, count, memory_order_relaxed);
+    atomic_store(&fuse->burns, number);
+    if (is_gone(fuse, ask) && pn_recorder_put_out(page, number))
+        return 0;
+    return number;
+}
+
+bool
+pn_recorder_put_out(pn_recorder_page *page, uint64_t fuse)
+{
+    return atomic_compare_exchange_strong(&page->fuse.burns, &fuse, 0);
+}
+
+bool
+pn_recorder_doom(const pn_recorder *self, pn_recorder_ask ask)
+{
+    pn_recorder_fuse *fuse = &self->page->fuse;
+    uint32_t count = atomic_load_explicit(&fuse->gones, memory_order_relaxed);
+    place_gone(&fuse->gone[count % PN_RECORDER_GONE], ask);
+    atomic_store(&fuse->gones, count + 1);
+    uint64_t burns = atomic_load(&fuse->burns);
+    if (burns == 0 || burns == PN_RECORDER_DOOMED ||
+        !is_of(ask_of(&fuse->ask), ask))
+        return false;
+    return atomic_compare_exchange_strong(&fuse->burns, &burns,
+                                          PN_RECORDER_DOOMED);
+}
+
+int
+pn_recorder_begun(const pn_recorder *self,
+                  pn_recorder_ask out[PN_RECORDER_BEGUN + 1])
+{
+    const pn_recorder_fuse *fuse = &self->page->fuse;
+    uint32_t count = atomic_load(&fuse->count);
+    if (atomic_load(&fuse->burns) == 0 || count > PN_RECORDER_BEGUN)
+        return -1;
+    out[0] = ask_of(&fuse->ask);
+    for (uint32_t i = 0; i < count; i++)
+        out[i + 1] = ask_of(&fuse->begun[i]);
+    return (int)count + 1;
 }
 
 /* --- reading --- */

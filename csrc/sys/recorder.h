@@ -28,6 +28,8 @@
 #define PN_RECORDER_RECORDS 1024
 #define PN_RECORDER_NAME 16    /* bytes of a name that a record keeps */
 #define PN_RECORDER_COMMAND 40 /* the same of a command that runs */
+#define PN_RECORDER_BEGUN 64   /* asks that a fuse tells of */
+#define PN_RECORDER_GONE 16    /* askers that are gone and remembered */
 #define PN_RECORDER_FILE "pn_recorder" /* what /proc calls it */
 
 /* What a record tells of a message, or that an actor came into a state. */
@@ -65,6 +67,39 @@ typedef struct {
     char name[64];
 } pn_recorder_loop;
 
+/* An ask, as its target knows it. */
+typedef struct {
+    uint64_t source;
+    uint64_t id; /* 0: all of the node that source lives in */
+} pn_recorder_ask;
+
+typedef struct {
+    _Atomic uint64_t source;
+    _Atomic uint64_t id;
+} pn_recorder_place;
+
+/* The ask whose plain function may cost the process (a fuse burns), and what
+ * the arbiter says of those who asked. The process writes `lit`, `ask` and
+ * `begun`, the arbiter `gone`; both change `burns`:
+ *   - 0: no fuse burns; PN_RECORDER_DOOMED: the arbiter ends the process, and
+ *     that ask's answer leaves no more; else the number of the fuse, which
+ *     none had before and none will have;
+ *   - while a fuse burns, what is said of it does not change;
+ *   - the arbiter writes who is gone before it looks what burns, the process
+ *     what burns before it looks who is gone: one of them sees the other. */
+typedef struct {
+    _Alignas(64) _Atomic uint64_t burns;
+    _Atomic uint64_t lit; /* fuses so far */
+    pn_recorder_place ask;
+    _Atomic uint32_t count; /* of begun; PN_RECORDER_UNKNOWN: not known */
+    _Atomic uint32_t gones; /* written, ever */
+    pn_recorder_place begun[PN_RECORDER_BEGUN]; /* other asks: not answered */
+    pn_recorder_place gone[PN_RECORDER_GONE];
+} pn_recorder_fuse;
+
+#define PN_RECORDER_DOOMED UINT64_MAX
+#define PN_RECORDER_UNKNOWN UINT32_MAX
+
 typedef struct {
     uint64_t magic;
     uint32_t version;
@@ -72,6 +107,7 @@ typedef struct {
     int64_t made;        /* monotonic ns, */
     int64_t made_wall;   /* and the same moment by the wall clock */
     _Alignas(64) _Atomic uint64_t written; /* records, ever */
+    pn_recorder_fuse fuse;                 /* of the process's first loop */
     _Alignas(64) pn_recorder_loop loops[PN_RECORDER_LOOPS];
     _Alignas(64) pn_recorder_entry records[PN_RECORDER_RECORDS];
 } pn_recorder_page;
@@ -194,6 +230,29 @@ pn_recorder_sleep(pn_recorder_loop *loop)
 {
     atomic_store_explicit(&loop->awake, 0, memory_order_relaxed);
 }
+
+/* --- fuses --- */
+
+/* That ask's plain function is about to run, and may cost the process; count
+ * others have begun and are not answered (PN_RECORDER_UNKNOWN, or more than
+ * PN_RECORDER_BEGUN: not known). The fuse's number; 0 if who asked is gone: it
+ * is not to run. One thread; not while one burns. */
+uint64_t pn_recorder_light(pn_recorder_page *page, pn_recorder_ask ask,
+                           const pn_recorder_ask *begun, uint32_t count);
+
+/* The function has ended; false: the process is doomed, and may say nothing
+ * more. */
+bool pn_recorder_put_out(pn_recorder_page *page, uint64_t fuse);
+
+/* In the arbiter: who asked that is gone. Whether its process is to be ended:
+ * then the function runs, and its end comes too late. */
+bool pn_recorder_doom(const pn_recorder *self, pn_recorder_ask ask);
+
+/* Of a process that has ended: the asks that had begun, where it was ended
+ * under a fuse: how many of at most PN_RECORDER_BEGUN + 1 were written to out,
+ * or -1 if that is not known, or no fuse burnt. */
+int pn_recorder_begun(const pn_recorder *self,
+                      pn_recorder_ask out[PN_RECORDER_BEGUN + 1]);
 
 /* --- reading --- */
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -189,6 +190,141 @@ test_a_plain_function_is_seen_while_it_runs(void)
     pn_recorder_close(&recorder);
 }
 
+/* --- fuses --- */
+
+static const pn_recorder_ask its = {7, 11};
+
+static void
+test_a_fuse_burns_until_it_is_put_out(void)
+{
+    pn_recorder writer = made(), reader = seen(&writer);
+    pn_recorder_ask begun[PN_RECORDER_BEGUN + 1];
+    CHECK_INT(pn_recorder_begun(&reader, begun), -1);
+    uint64_t first = pn_recorder_light(writer.page, its, NULL, 0);
+    CHECK(first != 0);
+    CHECK_INT(pn_recorder_begun(&reader, begun), 1);
+    CHECK_INT(begun[0].source, 7);
+    CHECK_INT(begun[0].id, 11);
+    CHECK(pn_recorder_put_out(writer.page, first));
+    CHECK_INT(pn_recorder_begun(&reader, begun), -1);
+    CHECK(pn_recorder_light(writer.page, its, NULL, 0) != first);
+    pn_recorder_close(&writer);
+    pn_recorder_close(&reader);
+}
+
+static void
+test_what_has_begun_is_told_if_it_fits(void)
+{
+    pn_recorder recorder = made();
+    pn_recorder_ask asks[PN_RECORDER_BEGUN + 1], begun[PN_RECORDER_BEGUN + 1];
+    for (uint64_t i = 0; i <= PN_RECORDER_BEGUN; i++)
+        asks[i] = (pn_recorder_ask){3, i + 100};
+    uint64_t fuse =
+        pn_recorder_light(recorder.page, its, asks, PN_RECORDER_BEGUN);
+    CHECK_INT(pn_recorder_begun(&recorder, begun), PN_RECORDER_BEGUN + 1);
+    CHECK_INT(begun[PN_RECORDER_BEGUN].id, PN_RECORDER_BEGUN + 99);
+    CHECK(pn_recorder_put_out(recorder.page, fuse));
+    fuse = pn_recorder_light(recorder.page, its, asks, PN_RECORDER_BEGUN + 1);
+    CHECK_INT(pn_recorder_begun(&recorder, begun), -1);
+    CHECK(pn_recorder_put_out(recorder.page, fuse));
+    (void)pn_recorder_light(recorder.page, its, NULL, PN_RECORDER_UNKNOWN);
+    CHECK_INT(pn_recorder_begun(&recorder, begun), -1);
+    pn_recorder_close(&recorder);
+}
+
+static void
+test_only_what_runs_for_who_is_gone_is_doomed(void)
+{
+    pn_recorder writer = made(), reader = seen(&writer);
+    CHECK(!pn_recorder_doom(&reader, (pn_recorder_ask){5, 1}));
+    uint64_t fuse = pn_recorder_light(writer.page, its, NULL, 0);
+    CHECK(!pn_recorder_doom(&reader, (pn_recorder_ask){7, 12}));
+    CHECK(!pn_recorder_doom(&reader, (pn_recorder_ask){8, 11}));
+    CHECK(!pn_recorder_doom(&reader, (pn_recorder_ask){8, 0}));
+    CHECK(pn_recorder_put_out(writer.page, fuse));
+    fuse = pn_recorder_light(writer.page, (pn_recorder_ask){7, 13}, NULL, 0);
+    CHECK(pn_recorder_doom(&reader, (pn_recorder_ask){7, 13}));
+    CHECK(!pn_recorder_doom(&reader, (pn_recorder_ask){7, 13})); /* once */
+    CHECK(!pn_recorder_put_out(writer.page, fuse));
+    pn_recorder_close(&writer);
+    pn_recorder_close(&reader);
+}
+
+static void
+test_nothing_begins_for_who_is_gone(void)
+{
+    pn_recorder recorder = made();
+    uint64_t far = ((uint64_t)4 << PN_NODE_BITS) | 9;
+    CHECK(!pn_recorder_doom(&recorder, its));
+    CHECK_INT(pn_recorder_light(recorder.page, its, NULL, 0), 0);
+    CHECK(!pn_recorder_doom(&recorder, (pn_recorder_ask){9, 0}));
+    pn_recorder_ask its_actor = {far, 70}, other = {10, 70};
+    CHECK_INT(pn_recorder_light(recorder.page, its_actor, NULL, 0), 0);
+    uint64_t fuse = pn_recorder_light(recorder.page, other, NULL, 0);
+    CHECK(fuse != 0);
+    CHECK(pn_recorder_put_out(recorder.page, fuse));
+    for (uint64_t i = 0; i < PN_RECORDER_GONE; i++)
+        CHECK(!pn_recorder_doom(&recorder, (pn_recorder_ask){20, i + 1}));
+    CHECK_INT(
+        pn_recorder_light(recorder.page, (pn_recorder_ask){20, 16}, NULL, 0),
+        0);
+    CHECK(pn_recorder_light(recorder.page, its, NULL, 0) != 0);
+    pn_recorder_close(&recorder);
+}
+
+enum { RACES = 50000 };
+
+/* One ask after the other, which one thread runs and the other gives up. */
+static struct {
+    pn_recorder recorder; /* as the other has it */
+    _Atomic uint64_t run, given_up;
+    bool doomed;
+} race;
+
+static void *
+give_up_each(void *unused)
+{
+    for (uint64_t i = 1; i <= RACES; i++) {
+        while (atomic_load(&race.run) < i)
+            (void)sched_yield();
+        race.doomed =
+            pn_recorder_doom(&race.recorder, (pn_recorder_ask){7, i});
+        atomic_store(&race.given_up, i);
+    }
+    return unused;
+}
+
+/* It is doomed, never begins, or has ended before: both sides say the same. */
+static void
+test_no_ask_that_was_given_up_runs_on(void)
+{
+    pn_recorder writer = made();
+    pthread_t other;
+    size_t doomed = 0, unbegun = 0;
+    race.recorder = seen(&writer);
+    CHECK(pthread_create(&other, NULL, give_up_each, NULL) == 0);
+    for (uint64_t i = 1; i <= RACES; i++) {
+        atomic_store(&race.run, i);
+        for (volatile uint64_t wait = 0; wait < i % 256; wait++)
+            ;
+        uint64_t fuse =
+            pn_recorder_light(writer.page, (pn_recorder_ask){7, i}, NULL, 0);
+        for (volatile uint64_t wait = 0; wait < i % 64; wait++)
+            ;
+        bool well = fuse == 0 || pn_recorder_put_out(writer.page, fuse);
+        while (atomic_load(&race.given_up) < i)
+            (void)sched_yield();
+        CHECK_INT(race.doomed, !well);
+        atomic_store(&writer.page->fuse.burns, 0); /* as if it lived on */
+        doomed += !well;
+        unbegun += fuse == 0;
+    }
+    CHECK(pthread_join(other, NULL) == 0);
+    printf("of %d, %zu doomed, %zu not begun\n", RACES, doomed, unbegun);
+    pn_recorder_close(&writer);
+    pn_recorder_close(&race.recorder);
+}
+
 static void
 test_beats_count_turns(void)
 {
@@ -319,6 +455,11 @@ main(void)
     RUN(test_no_record_is_read_torn);
     RUN(test_a_killed_process_leaves_its_page);
     RUN(test_a_plain_function_is_seen_while_it_runs);
+    RUN(test_a_fuse_burns_until_it_is_put_out);
+    RUN(test_what_has_begun_is_told_if_it_fits);
+    RUN(test_only_what_runs_for_who_is_gone_is_doomed);
+    RUN(test_nothing_begins_for_who_is_gone);
+    RUN(test_no_ask_that_was_given_up_runs_on);
     RUN(test_beats_count_turns);
     RUN(test_loops_are_given_back);
     RUN(test_stacks_are_appended_and_read);
