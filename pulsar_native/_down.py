@@ -10,6 +10,7 @@ from typing import Any
 
 from ._native import dump_down, load_down
 from .exceptions import ActorDown
+from .proxy import node_of
 
 __all__ = ["Down", "Ends", "first_line"]
 
@@ -34,7 +35,9 @@ class Down:
     that of all its threads when it was found hung, or at a deadline that cost
     its process, *flight* its last records; each is empty if there is none.
     *uptime* is in seconds, from its spawn on; *when*, the time of the report,
-    in epoch seconds.
+    in epoch seconds. *begun*: the asks that had begun, and were not answered,
+    as pairs of the asking actor's number and the ask's; None if that is not
+    known: it is of a process that ended within a command that may cost it.
     """
 
     aid: str
@@ -51,9 +54,16 @@ class Down:
     flight: tuple[Any, ...] = ()
     uptime: float = 0.0
     when: float = dataclasses.field(default_factory=time.time)
+    begun: tuple[tuple[int, int], ...] | None = dataclasses.field(
+        default=None, repr=False
+    )
 
-    def error(self) -> ActorDown:
-        """The exception of those who waited for its answers."""
+    def error(self, ask: int = 0, node: int = 0) -> ActorDown:
+        """The exception of those who waited for its answers; *ask* is the
+        number of that, at *node* (0: the only one that *begun* tells of)."""
+        begun = None
+        if ask and self.begun is not None:
+            begun = ask in self._begun_of(node)
         return ActorDown(
             self.aid,
             self.reason,
@@ -63,11 +73,20 @@ class Down:
             self.oom,
             _last(self.stderr, _TOLD),
             _last(self.traceback, _TOLD),
+            begun,
         )
 
-    def dump(self, limit: int) -> bytes:
-        """What DOWN tells of it: what ``error`` has but the aid; less of it
-        to a node that takes at most *limit* bytes."""
+    def _begun_of(self, node: int) -> list[int]:
+        """The asks of that node that had begun; node 0: all."""
+        return [
+            id
+            for source, id in self.begun or ()
+            if not node or node_of(source) == node
+        ]
+
+    def dump(self, limit: int, node: int = 0) -> bytes:
+        """What DOWN tells of it to *node*: what ``error`` has but the aid;
+        less of it if that takes at most *limit* bytes."""
         told = _TOLD if limit >= 16 * _TOLD else 0  # a character has 4 bytes
         return dump_down(
             self.reason[: _TOLD if told else 64],
@@ -77,12 +96,15 @@ class Down:
             self.oom,
             _last(self.stderr, told),
             _last(self.traceback, told),
+            None if self.begun is None else self._begun_of(node),
         )
 
     @classmethod
     def load(cls, payload: bytes, aid: str, name: str, number: int) -> Down:
         """What was dumped, of that actor."""
-        reason, code, signal, core, oom, output, text = load_down(payload)
+        reason, code, signal, core, oom, output, text, begun = load_down(
+            payload
+        )
         line, traceback = first_line(reason)
         return cls(
             aid,
@@ -95,6 +117,7 @@ class Down:
             oom,
             output,
             text or traceback,
+            begun=None if begun is None else tuple((0, id) for id in begun),
         )
 
     def of(self, aid: str, name: str, number: int) -> Down:

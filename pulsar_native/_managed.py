@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import time
 from typing import Any
@@ -232,8 +233,8 @@ class ManagedActor(NodeActor):
         What has begun meanwhile is cut short: its askers hear of the end.
         """
         self._cell.ending = True
-        make = functools.partial(ActorDown, self.aid, "it asked and stopped")
-        self.mailbox.fail(None, make)
+        error = ActorDown(self.aid, "it asked and stopped")
+        self.mailbox.fail(None, lambda ask: copy.copy(error))
         self._tell_end(self._down_reason or "stopped")
         deadline = time.monotonic() + LAST_WORDS
         while not self.mailbox.flush() and time.monotonic() < deadline:

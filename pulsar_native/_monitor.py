@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ._down import Down, first_line
+from ._native import Recorder
 from ._recording import last_records
 from ._stacks import crash_of, deadline_of
 from .kinds import Exit
@@ -145,6 +146,10 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         if end.signal == signal.SIGKILL:
             stacks = stacks or deadline_of(self)
         well = code == 0 and end.signal is None
+        recorder = getattr(self.carrier, "recorder", None)
+        begun = None
+        if end.signal is not None and isinstance(recorder, Recorder):
+            begun = recorder.begun()
         return Down(
             self.aid,
             self.name,
@@ -159,4 +164,5 @@ class ActorProxyMonitor(ActorProxy[T_co]):
             stacks=stacks,
             flight=() if well else last_records(self),
             uptime=time.monotonic() - self._spawned,
+            begun=None if begun is None else tuple(begun),
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from . import commands
 from ._aside import Message
 from ._context import actor_of_loop, running_loop
 from ._native import Request, Scope, current_cell
@@ -50,7 +51,7 @@ class Send:
         the function ``send`` does, with ActorNotFound if the pool is empty.
         """
         pool = self._pool
-        if self._retry or not pool._plain:
+        if self._retry or not pool._plain or commands.kills:
             return _Asking(pool, self._member, self._retry).begin(
                 command, args, kwargs
             )
@@ -90,7 +91,7 @@ class Send:
 
 class _Asking:
     """An ask that may go to more than one worker: if one refuses it, because
-    it drains, or, with *retry*, ends."""
+    it drains, or ends before it has begun, or, with *retry*, in any case."""
 
     def __init__(self, pool: Pool, member: Member | None, retry: bool) -> None:
         self._pool = pool
@@ -130,7 +131,8 @@ class _Asking:
         if isinstance(inner, Relayed):
             aid = inner.sent_to or aid
         again = isinstance(error, ActorStopping) or (
-            self._retry and isinstance(error, ActorDown)
+            isinstance(error, ActorDown)
+            and (self._retry or error.begun is False)
         )
         if (
             outer.done()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KIND_DEFINE",
+    "KIND_DOOM",
     "KIND_DOWN",
     "KIND_FAILURE",
     "KIND_HELLO",
@@ -52,6 +53,7 @@ KIND_HELLO = 1
 KIND_NOTIFY = 2
 KIND_STOP = 3
 KIND_PEER = 5
+KIND_DOOM = 14
 KIND_SPEC = 20
 KIND_DEFINE = 21
 KIND_LOG = 22
@@ -205,6 +207,10 @@ class Port:
     def progress(self, cell: Cell, source: int, id: int) -> Progress:
         """What tells *source* of the progress of its ask *id*."""
         return Progress(self._actor, cell.number, source, id)
+
+    def doom(self, source: int, target: int, id: int) -> None:
+        """Nobody waits for an answer any more that may cost a process."""
+        self._actor._doom(source, target, id)
 
     def resolve(self, target: Any) -> tuple[int, str | None]:
         """The number of a target that is no proxy of this process."""

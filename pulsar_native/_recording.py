@@ -49,6 +49,7 @@ _KINDS = {
     11: "segment",
     12: "follow",
     13: "role",
+    14: "doom",
     16: "ask",
     17: "tell",
     18: "reply",

@@ -297,7 +297,7 @@ class Arbiter(Overseer):
             monitor._let_go()
         for task in list(self.mailbox.tasks):
             task.cancel()
-        self.mailbox.fail(None, functools.partial(ActorDown, self.aid, reason))
+        self.mailbox.fail(None, lambda ask: ActorDown(self.aid, reason))
         self.mailbox.close()
         self._close_executor()
         self.state = ACTOR_STATES.TERMINATE if left else ACTOR_STATES.CLOSE

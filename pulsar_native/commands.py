@@ -40,6 +40,7 @@ __all__ = [
     "dump_since",
     "get_command",
     "is_kill",
+    "kills",
     "latest_serial",
     "load",
     "table",
@@ -56,6 +57,9 @@ logger = logging.getLogger("pulsar_native.commands")
 # Commands of this process by name; a command that another process has sent
 # stands here too, unless this process registered the name itself.
 table: dict[str, AnyCommand] = {}
+
+# Whether this program has ever said that a command may cost its process.
+kills = False
 
 _serials = itertools.count(1)
 _latest = 0
@@ -164,8 +168,10 @@ def command(
 
     With *on_deadline* "kill" a plain function that runs past the deadline of
     its ask costs the process of its actor: the ask fails with AskTimeout,
-    what else the actor had with ActorDown. Only an actor that has a process
-    runs it; a thread or coroutine refuses it with CommandError.
+    what else the actor had with ActorDown. So does one for whose answer nobody
+    waits any more, as its future was cancelled or its asker has ended. Only
+    an actor that has a process runs it; a thread or coroutine refuses it with
+    CommandError.
 
     Raises TypeError for what cannot be a command, and for *thread* or
     *on_deadline* with an asynchronous function, or both; ValueError for
@@ -208,8 +214,10 @@ def command(
 
 def is_kill(on_deadline: Any) -> bool:
     """Whether that is "kill", and not None; ValueError for all else."""
+    global kills
     if on_deadline not in (None, "kill"):
         raise ValueError(f"on_deadline is 'kill' or None, not {on_deadline!r}")
+    kills = kills or on_deadline is not None
     return on_deadline is not None
 
 

@@ -103,7 +103,9 @@ class ActorDown(PulsarException):
     for want of memory, None where that cannot be read. *output* is the last of
     what it wrote to standard error, *traceback* the text of the Python
     traceback that ended it, each "" if there is none, and at most 4 KiB: all
-    there is to know is in the ``Down`` that ``watch`` gives.
+    there is to know is in the ``Down`` that ``watch`` gives. *begun*: whether
+    the command of this ask had begun, None if that is not known; with False
+    it has done nothing, and another actor may be asked.
     """
 
     def __init__(
@@ -116,9 +118,10 @@ class ActorDown(PulsarException):
         oom: bool | None = False,
         output: str = "",
         traceback: str = "",
+        begun: bool | None = None,
     ) -> None:
         super().__init__(
-            aid, reason, exit_code, signal, core, oom, output, traceback
+            aid, reason, exit_code, signal, core, oom, output, traceback, begun
         )
         self.aid = aid
         self.reason = reason
@@ -128,6 +131,7 @@ class ActorDown(PulsarException):
         self.oom = oom
         self.output = output
         self.traceback = traceback
+        self.begun = begun
 
     def __str__(self) -> str:
         return f"actor {self.aid} is down: {self.reason}"

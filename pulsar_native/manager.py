@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import _logging, _pickling
+from . import _dooming, _logging, _pickling
 from ._asked import sort_out_options, with_params
 from ._claims import Claims
 from ._down import Down
@@ -21,6 +21,7 @@ from ._monitor import ActorProxyMonitor
 from ._native import load_down
 from ._oom import OomKills
 from ._port import (
+    KIND_DOOM,
     KIND_DOWN,
     KIND_FAILURE,
     KIND_HELLO,
@@ -64,6 +65,7 @@ class Manager(NodeActor):
         self._slow = SlowLoops(self)
         self._lives = Lives(self)
         self._ties = Ties(self)
+        self._dooms = _dooming.Dooms(self)
         self._oom_kills = OomKills()
 
     @property
@@ -290,16 +292,19 @@ class Manager(NodeActor):
             if not waiter.done():
                 waiter.set_result(None)
         self._watches.ended(down)
+        if down.exit_code != 0:  # else it has given up what it waited for
+            self._dooms.has_ended(child.number)
         self.logger.debug("%r has ended: %s", child, down.reason)
 
     def _fail_asks(self, child: ActorProxyMonitor, down: Down) -> None:
         self._lose(child.number)
         for peer in self._peers_of(child):
-            payload = down.dump(self._takes_bytes(peer))
+            payload = down.dump(self._takes_bytes(peer), peer)
             self.mailbox.post(KIND_DOWN, peer, payload, id=child.number)
         self._ended.keep(down, *([child.name] if child._unique else ()))
         self._claims.release_all(child.number, down)
-        self.mailbox.fail(child.number, down.error)
+        make = functools.partial(down.error, node=self.number)
+        self.mailbox.fail(child.number, make)
 
     def _lives_here(self, key: int | str) -> bool:
         return key in self._children or super()._lives_here(key)
@@ -360,6 +365,13 @@ class Manager(NodeActor):
             self._on_log(payload)
         elif kind in (KIND_WATCH, KIND_ENDED):
             self._watches.receive(kind, source, id, payload)
+        elif kind == KIND_DOOM:
+            asker, target = _dooming.unpack(payload)
+            if node_of(asker) == source:
+                self._doom(asker, target, id)
+
+    def _doom(self, source: int, target: int, id: int) -> None:
+        self._dooms.given_up(source, target, id)
 
     def _on_hello(self, child: ActorProxyMonitor, pid: int) -> None:
         if child.pid is None:

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from . import _dooming
 from ._coroutine import CoroutineActor
 from ._coroutines import Coroutines
 from ._down import Down, Ends
 from ._making import Making
 from ._native import Cell, Mailbox, current
-from ._port import KIND_DOWN, KIND_PEER, Port
+from ._port import KIND_DOOM, KIND_DOWN, KIND_PEER, Port
 from ._roles import Roles
 from ._scope import deadline
 from ._watching import KIND_ENDED, KIND_WATCH, OnEnd, Watches
@@ -227,6 +228,14 @@ class NodeActor(Actor):
             self._peer_down(Down.load(payload, proxy.aid, proxy.name, id))
         elif kind in (KIND_WATCH, KIND_ENDED):
             self._watches.receive(kind, source, id, payload)
+
+    def _doom(self, source: int, target: int, id: int) -> None:
+        """Nobody waits any more for what ask *id* of *source* gives, and what
+        runs for it may be ended."""
+        whom = self._who_sees_end(target)
+        if whom and not self.mailbox.closed:
+            payload = _dooming.pack(source, target)
+            self.mailbox.post(KIND_DOOM, whom, payload, id=id)
 
     def _peer_down(self, down: Down) -> None:
         """An actor has ended: whoever waits for it hears so."""

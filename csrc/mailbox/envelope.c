@@ -107,7 +107,7 @@ typedef struct {
     uint32_t signal;
     uint8_t core;
     uint8_t oom;
-    uint16_t zero;
+    uint16_t begun; /* one more than there are; 0: not known */
     uint32_t reason_size;
     uint32_t output_size;
 } wire_down;
@@ -122,6 +122,7 @@ pn_down_encode(const pn_down *down, uint8_t out[PN_DOWN_SIZE])
         .signal = htole32((uint32_t)down->signal),
         .core = down->core,
         .oom = (uint8_t)down->oom,
+        .begun = htole16(down->known ? (uint16_t)(down->begun_count + 1) : 0),
         .reason_size = htole32(down->reason_size),
         .output_size = htole32(down->output_size),
     };
@@ -137,16 +138,25 @@ pn_down_decode(pn_down *out, const uint8_t *bytes, size_t len)
     memcpy(&wire, bytes, sizeof wire);
     uint32_t reason = le32toh(wire.reason_size);
     uint32_t output = le32toh(wire.output_size);
+    uint16_t begun = le16toh(wire.begun);
+    uint16_t count = begun == 0 ? 0 : (uint16_t)(begun - 1);
+    size_t ids = (size_t)count * sizeof(uint64_t);
     size_t texts = len - sizeof wire;
-    if (reason > texts || output > texts - reason || wire.core > 1 ||
-        wire.oom > PN_OOM_UNKNOWN || wire.zero != 0)
+    if (count > PN_DOWN_BEGUN || ids > texts)
         return PN_EPROTO;
-    const char *text = (const char *)bytes + sizeof wire;
+    texts -= ids;
+    if (reason > texts || output > texts - reason || wire.core > 1 ||
+        wire.oom > PN_OOM_UNKNOWN)
+        return PN_EPROTO;
+    const char *text = (const char *)bytes + sizeof wire + ids;
     *out = (pn_down){
         .exit_code = (int32_t)le32toh(wire.exit_code),
         .signal = (int32_t)le32toh(wire.signal),
         .core = wire.core == 1,
         .oom = (pn_oom)wire.oom,
+        .known = begun != 0,
+        .begun_count = count,
+        .begun = bytes + sizeof wire,
         .reason_size = reason,
         .output_size = output,
         .traceback_size = texts - reason - output,

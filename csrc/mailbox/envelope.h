@@ -40,6 +40,7 @@ typedef enum {
     PN_SEGMENT = 11, /* a shared segment is given back to its owner */
     PN_FOLLOW = 12,  /* who sends it wants to know where role `id` is */
     PN_ROLE = 13,    /* where role `id` of `source`'s supervisors is now */
+    PN_DOOM = 14,    /* who asked `id` has gone: end what still works for it */
     PN_KIND_LAST_CONTROL = 15,
     PN_ASK = 16,     /* command with a reply */
     PN_TELL = 17,    /* command without */
@@ -116,7 +117,7 @@ pn_kind_is_between_actors(uint8_t kind)
 static inline bool
 pn_kind_is_known(uint8_t kind)
 {
-    return (kind >= PN_HELLO && kind <= PN_ROLE) ||
+    return (kind >= PN_HELLO && kind <= PN_DOOM) ||
            (kind >= PN_ASK && kind <= PN_KIND_LAST);
 }
 
@@ -140,25 +141,30 @@ int pn_envelope_decode(pn_envelope *out, const uint8_t *body, size_t len);
 
 typedef enum { PN_OOM_NO, PN_OOM_YES, PN_OOM_UNKNOWN } pn_oom;
 
-/* The end of an actor, as PN_DOWN tells it: PN_DOWN_SIZE bytes, then three
- * texts, one after the other. */
+/* The end of an actor, as PN_DOWN tells it: PN_DOWN_SIZE bytes, then the ids
+ * of those asks of the receiver's that had begun, 8 bytes each, if they are
+ * known, then three texts, one after the other. */
 typedef struct {
-    int32_t exit_code; /* PN_NO_EXIT_CODE if it had none */
-    int32_t signal;    /* 0 if none ended it */
-    bool core;         /* whether the kernel dumped one */
-    pn_oom oom;        /* whether it ended for want of memory */
+    int32_t exit_code;    /* PN_NO_EXIT_CODE if it had none */
+    int32_t signal;       /* 0 if none ended it */
+    bool core;            /* whether the kernel dumped one */
+    pn_oom oom;           /* whether it ended for want of memory */
+    bool known;           /* which asks had begun */
+    uint16_t begun_count; /* at most PN_DOWN_BEGUN; 0 if that is not known */
     uint32_t reason_size;
     uint32_t output_size;
     size_t traceback_size;
+    const uint8_t *begun; /* their ids, little endian */
     const char *reason;
     const char *output; /* the last of its standard error */
     const char *traceback;
 } pn_down;
 
 #define PN_DOWN_SIZE 20
+#define PN_DOWN_BEGUN 1024
 #define PN_NO_EXIT_CODE INT32_MIN
 
-/* Encode the fixed part; the caller appends the texts. */
+/* Encode the fixed part; the caller appends the ids and the texts. */
 void pn_down_encode(const pn_down *down, uint8_t out[PN_DOWN_SIZE]);
 
 /* PN_EPROTO if len is too short for what it begins with, or if a field says

@@ -61,6 +61,14 @@ pn_pending_add(pn_pending *pending, uint64_t source, uint64_t target,
     return PN_OK;
 }
 
+void
+pn_pending_mark(pn_pending *pending, uint64_t id)
+{
+    pn_waiter *waiter = pn_map_get(&pending->waiters, id);
+    if (waiter != NULL)
+        waiter->kill = true;
+}
+
 void *
 pn_pending_take(pn_pending *pending, uint64_t id)
 {

@@ -13,6 +13,7 @@ typedef struct pn_waiter {
     uint64_t id;
     uint64_t source; /* the actor that asked */
     uint64_t target;
+    bool kill; /* given up, it costs its target's process, if it runs there */
 } pn_waiter;
 
 typedef struct {
@@ -32,6 +33,9 @@ void pn_pending_free(pn_pending *pending);
  */
 int pn_pending_add(pn_pending *pending, uint64_t source, uint64_t target,
                    void *object, uint64_t *id);
+
+/* The ask is one that may cost a process. Unknown ids are ignored. */
+void pn_pending_mark(pn_pending *pending, uint64_t id);
 
 /* The object waiting for id, which passes to the caller; NULL if none. */
 void *pn_pending_take(pn_pending *pending, uint64_t id);

@@ -20,10 +20,10 @@
 
 /* Attributes of the port object, in the order of pn_port. */
 static const char *const port_names[] = {
-    "dumps",    "loads",   "dump_error", "load_error", "start_task", "defer",
-    "lend",     "drive",   "control",    "lost",       "fatal",      "failed",
-    "resolve",  "explain", "define",     "introduce",  "proxy",      "actor",
-    "progress", "table",   "names",
+    "dumps",   "loads",    "dump_error", "load_error", "start_task", "defer",
+    "lend",    "drive",    "control",    "lost",       "fatal",      "failed",
+    "resolve", "explain",  "doom",       "define",     "introduce",  "proxy",
+    "actor",   "progress", "table",      "names",
 };
 
 #define PORT_SIZE (sizeof port_names / sizeof *port_names)
@@ -381,7 +381,7 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("fail", pn_mailbox_fail, METH_VARARGS,
            "fail($self, target, make, /)\n--\n\n"
            "Fail the asks that wait for actors of target's node, or all if "
-           "None, with the exceptions that make() gives."),
+           "None, with the exceptions that make(id of the ask) gives."),
     METHOD("know", pn_mailbox_know, METH_VARARGS,
            "know($self, target, serial, /)\n--\n\n"
            "Actor target knows the commands up to this serial."),

@@ -88,6 +88,7 @@ typedef struct {
     PyObject *failed;     /* (cell, exception of a tell) -> None */
     PyObject *resolve;    /* (target) -> (number, name or None) */
     PyObject *explain;    /* (number, name) -> (condition, bytes) */
+    PyObject *doom;       /* (source, target, id) -> None: see waiter.kill */
     PyObject *define;     /* (target number, serial since) -> serial */
     PyObject *introduce;  /* (target, source) -> None */
     PyObject *proxy;      /* (number) -> ActorProxy */
@@ -152,15 +153,17 @@ typedef struct MailboxObject {
     int64_t segments_seen;    /* when such were last looked for */
     pn_buffer spare;          /* receive buffer, lent to the link that reads */
     pn_link_limits limits;
-    pn_askfutures woken; /* whose callbacks are to be called */
-    pn_fuse fuse;        /* burns while a command runs that asks for it */
-    int fuse_signal;     /* tells where that is; 0: none may be lit */
-    bool busy;           /* inside a dispatch */
-    bool lingers;        /* the next turn is to linger, too */
-    bool lone;           /* what is sent leaves at once, though busy */
-    bool turn;           /* end_turn is to be called */
-    bool held;           /* nothing is handled until attach */
-    int unbegun; /* command tasks that have not begun; before 3.12 only */
+    pn_askfutures woken;  /* whose callbacks are to be called */
+    pn_fuse fuse;         /* burns while a command runs that asks for it */
+    int fuse_signal;      /* tells where that is; 0: none may be lit */
+    uint64_t fuse_number; /* of the one that burns, in the recorder, or 0 */
+    bool fuse_lit;
+    bool busy;    /* inside a dispatch */
+    bool lingers; /* the next turn is to linger, too */
+    bool lone;    /* what is sent leaves at once, though busy */
+    bool turn;    /* end_turn is to be called */
+    bool held;    /* nothing is handled until attach */
+    int unbegun;  /* command tasks that have not begun; before 3.12 only */
     bool closed;
     char draining;      /* bool: takes nothing new of other nodes */
     int64_t turn_began; /* monotonic ns; 0: nothing sent in this turn */

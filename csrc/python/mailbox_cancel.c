@@ -3,6 +3,7 @@
 #include "python/error.h"
 #include "python/future.h"
 #include "python/mailbox_direct.h"
+#include "python/mailbox_fuse.h"
 #include "python/mailbox_park.h"
 #include "python/request.h"
 #include "python/sink.h"
@@ -34,15 +35,18 @@ pn_mailbox_send_cancel(MailboxObject *self, uint64_t target, uint64_t source,
 /* Take an ask out of the table and tell its target, if it has left for it. Its
  * future, which passes to the caller, or NULL. */
 static PyObject *
-give_up(MailboxObject *self, uint64_t id)
+give_up(MailboxObject *self, uint64_t id, bool doom)
 {
     const pn_waiter *waiter = pn_map_get(&self->pending.waiters, id);
     if (waiter == NULL)
         return NULL; /* settled before */
-    uint64_t target = waiter->target, source = waiter->source;
+    pn_waiter found = *waiter;
     PyObject *future = pn_pending_take(&self->pending, id);
-    if (!pn_mailbox_drop_parked(self, id))
-        pn_mailbox_send_cancel(self, target, source, id);
+    if (pn_mailbox_drop_parked(self, id))
+        return future;
+    pn_mailbox_send_cancel(self, found.target, found.source, id);
+    if (doom)
+        pn_mailbox_doom(self, &found);
     return future;
 }
 
@@ -51,7 +55,7 @@ pn_mailbox_cancel_ask(MailboxObject *self, uint64_t id)
 {
     /* On another thread its reply, when it comes, finds it done. */
     if (self->thread == PyThread_get_thread_ident())
-        Py_XDECREF(give_up(self, id));
+        Py_XDECREF(give_up(self, id, true));
 }
 
 /* --- deadlines at the asker --- */
@@ -127,7 +131,8 @@ expire_ask(MailboxObject *self, uint64_t id)
 {
     const pn_waiter *waiter = pn_map_get(&self->pending.waiters, id);
     uint64_t target = waiter == NULL ? 0 : waiter->target;
-    PyObject *future = give_up(self, id);
+    /* What runs past its deadline ends its process by itself. */
+    PyObject *future = give_up(self, id, false);
     if (future == NULL)
         return;
     if (pn_sink_check(self->state, future))

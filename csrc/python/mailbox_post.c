@@ -1,5 +1,6 @@
 /* Messages of the kinds that Python decides on, and asks that must fail. */
 #include "python/future.h"
+#include "python/mailbox_fuse.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_told.h"
 #include "python/payload.h"
@@ -95,9 +96,9 @@ cancel(MailboxObject *self, PyObject *future)
 }
 
 static void
-fail(MailboxObject *self, PyObject *future, PyObject *make)
+fail(MailboxObject *self, PyObject *future, PyObject *make, uint64_t id)
 {
-    PyObject *error = PyObject_CallNoArgs(make);
+    PyObject *error = PyObject_CallFunction(make, "K", (unsigned long long)id);
     if (error == NULL)
         error = pn_take_exception();
     pn_mailbox_resolve(self, future, true, error);
@@ -123,11 +124,14 @@ pn_mailbox_fail(PyObject *op, PyObject *args)
         pn_waiter *waiter = list;
         list = waiter->next;
         PyObject *future = waiter->object;
+        pn_waiter given_up = *waiter;
         pn_pending_recycle(&self->pending, waiter);
         if (make == Py_None)
             cancel(self, future);
         else
-            fail(self, future, make);
+            fail(self, future, make, given_up.id);
+        if (all)
+            pn_mailbox_doom(self, &given_up);
         Py_DECREF(future);
         count++;
     }

@@ -299,7 +299,7 @@ may_say(const MailboxObject *self, const pn_peer *peer, const pn_envelope *env)
     bool to_arbiter = env->kind == PN_NOTIFY || env->kind == PN_LOG ||
                       env->kind == PN_DOWN || env->kind == PN_LINK ||
                       env->kind == PN_FAILURE || env->kind == PN_WATCH ||
-                      env->kind == PN_ENDED ||
+                      env->kind == PN_ENDED || env->kind == PN_DOOM ||
                       pn_node_of(env->target) != self->number;
     return pn_node_of(env->source) == peer->number && !as_arbiter &&
            !(peer->neighbour != NULL && to_arbiter);

@@ -382,6 +382,8 @@ put_ask(MailboxObject *self, const pn_sending *call, PyObject *future)
     }
     Py_INCREF(future); /* the table's */
     uint64_t id = out.env.id;
+    if (out.ext.overdue == PN_OVERDUE_KILL)
+        pn_pending_mark(&self->pending, id);
     int64_t deadline = out.ext.deadline;
     if (pn_sink_check(self->state, future)) {
         ((SinkObject *)future)->id = id;

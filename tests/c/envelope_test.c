@@ -10,7 +10,7 @@ static const uint8_t kinds[] = {
     PN_PROGRESS, PN_CREDIT, PN_GRANT,  PN_LINK,    PN_SEGMENT, PN_ASK,
     PN_TELL,     PN_REPLY,  PN_ERROR,  PN_SPEC,    PN_DEFINE,  PN_LOG,
     PN_DOWN,     PN_ITEM,   PN_SWITCH, PN_FAILURE, PN_WATCH,   PN_ENDED,
-    PN_FOLLOW,   PN_ROLE,
+    PN_FOLLOW,   PN_ROLE,   PN_DOOM,
 };
 
 #define KINDS (sizeof kinds / sizeof *kinds)
@@ -314,6 +314,30 @@ test_down_survives_the_round_trip(void)
 }
 
 static void
+test_a_down_tells_which_asks_had_begun(void)
+{
+    uint8_t bytes[PN_DOWN_SIZE + 20];
+    pn_down down = {.known = true, .begun_count = 2, .reason_size = 3}, back;
+    pn_down_encode(&down, bytes);
+    memcpy(bytes + PN_DOWN_SIZE, "12345678abcdefghwhyx", 20);
+    CHECK_INT(pn_down_decode(&back, bytes, sizeof bytes), PN_OK);
+    CHECK(back.known);
+    CHECK_INT(back.begun_count, 2);
+    CHECK(memcmp(back.begun, "12345678abcdefgh", 16) == 0);
+    CHECK(memcmp(back.reason, "why", 3) == 0);
+    CHECK_INT(back.traceback_size, 1);
+    CHECK_INT(pn_down_decode(&back, bytes, PN_DOWN_SIZE + 15), PN_EPROTO);
+    down.begun_count = PN_DOWN_BEGUN + 1;
+    pn_down_encode(&down, bytes);
+    CHECK_INT(pn_down_decode(&back, bytes, sizeof bytes), PN_EPROTO);
+    down = (pn_down){.known = true};
+    pn_down_encode(&down, bytes);
+    CHECK_INT(pn_down_decode(&back, bytes, PN_DOWN_SIZE), PN_OK);
+    CHECK(back.known);
+    CHECK_INT(back.begun_count, 0);
+}
+
+static void
 test_a_down_that_says_what_it_cannot_is_refused(void)
 {
     uint8_t bytes[PN_DOWN_SIZE + 4];
@@ -323,7 +347,7 @@ test_a_down_that_says_what_it_cannot_is_refused(void)
         CHECK_INT(pn_down_decode(&out, bytes, len), PN_EPROTO);
     CHECK_INT(pn_down_decode(&out, bytes, sizeof bytes), PN_OK);
     out.signal = 77;
-    for (size_t at = 8; at < 12; at++) { /* core, oom, zero */
+    for (size_t at = 8; at < 12; at++) { /* core, oom, ids that lack */
         bytes[at] = 3;
         CHECK_INT(pn_down_decode(&out, bytes, sizeof bytes), PN_EPROTO);
         bytes[at] = 0;
@@ -347,6 +371,7 @@ main(void)
     RUN(test_random_bytes_are_judged_without_harm);
     RUN(test_node_is_the_low_bits_of_a_number);
     RUN(test_down_survives_the_round_trip);
+    RUN(test_a_down_tells_which_asks_had_begun);
     RUN(test_a_down_that_says_what_it_cannot_is_refused);
     return 0;
 }

@@ -48,6 +48,18 @@ def may_be_killed(request: Any, seconds: float) -> str:
 
 
 @pn.command()
+async def asks_to_be_killed(request: Any, target: Any) -> object:
+    """Waits for one that is busy for ever."""
+    return await pn.send(target, may_be_killed, 3600.0)
+
+
+@pn.command()
+async def pings_pool(request: Any, pool: Any) -> object:
+    """One of its workers."""
+    return await pool.send("ping")
+
+
+@pn.command()
 async def rests(request: Any) -> None:
     """Under way until its actor ends."""
     await asyncio.Event().wait()

@@ -11,7 +11,7 @@ from pulsar_native._down import Down
 from pulsar_native._native import dump_down, load_down
 from pulsar_native.exceptions import ActorDown, ProtocolError
 
-NOTHING = (False, False, "", "")
+NOTHING = (False, False, "", "", None)
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,15 @@ def test_an_end_comes_back_as_it_went(
 @pytest.mark.parametrize("oom", [False, True, None])
 @pytest.mark.parametrize("output", ["", "the ä last"])
 @pytest.mark.parametrize("traceback", ["", "Traceback\nü"])
+@pytest.mark.parametrize("begun", [None, (), (1, 2**64 - 1)])
 def test_all_that_is_known_comes_back(
-    core: bool, oom: bool | None, output: str, traceback: str
+    core: bool,
+    oom: bool | None,
+    output: str,
+    traceback: str,
+    begun: tuple[int, ...] | None,
 ) -> None:
-    end = ("killed", None, 11, core, oom, output, traceback)
+    end = ("killed", None, 11, core, oom, output, traceback, begun)
     assert load_down(dump_down(*end)) == end
 
 

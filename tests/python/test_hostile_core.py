@@ -288,7 +288,7 @@ def test_callbacks_run_in_the_order_of_adding(world: World) -> None:
         if cancel:
             future.cancel()
         else:
-            a.mailbox.fail(2, lambda: KeyError("gone"))
+            a.mailbox.fail(2, lambda ask: KeyError("gone"))
         world.loop.run()
     assert order == [0, 1, 2] * 2
 
@@ -381,7 +381,7 @@ def test_stream_that_ends_while_it_begins_to_wait_is_let_go(
 
     def get_debug() -> bool:
         steps[0].close()
-        a.mailbox.fail(None, lambda: KeyError("gone"))
+        a.mailbox.fail(None, lambda ask: KeyError("gone"))
         gc.collect()
         return False
 

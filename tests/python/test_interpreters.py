@@ -75,6 +75,7 @@ class Port:
 
     start_task = defer = drive = lend = lost = fatal = failed = control
     explain = control
+    doom = control
     define = introduce = proxy = actor = progress = control
 
     def future(self, *, loop):

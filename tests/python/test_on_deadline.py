@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from actors_help import ask, failure, leftovers, run
-from hangs_commands import Worker, may_be_killed, rests, spins_here
+from hangs_commands import (
+    Worker,
+    asks_to_be_killed,
+    may_be_killed,
+    pings_pool,
+    rests,
+    spins_here,
+)
 
 import pulsar_native as pn
+from pulsar_native._recording import recorder_of
 
 FOREVER = 3600.0
 killing = pn.send.options(deadline=0.3, on_deadline="kill")
@@ -175,3 +184,169 @@ def _plain(request: Any) -> None:
 
 async def _ask_other(actor: Any, other: Any) -> str:
     return type(await failure(killing(other, spins_here, FOREVER))).__name__
+
+
+# --- whose caller has gone ---
+
+
+async def _runs(child: Any, name: str = "may_be_killed") -> None:
+    """Until its process is in that command."""
+    recorder = recorder_of(child)
+    assert recorder is not None
+    while (recorder.busy(child.number) or ("",))[0] != name:
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("kind", ("process", "subprocess"))
+def test_function_whose_caller_cancels_costs_its_process(kind: str) -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn(kind=kind)
+        watched = pn.watch(child)
+        asked = pn.send(child, may_be_killed, FOREVER)
+        await _runs(child)
+        asked.cancel()
+        down = await watched
+        assert down.signal == signal.SIGKILL
+        assert "nobody waited any more" in down.reason, down
+        assert "may_be_killed" in down.reason, down
+        assert "may_be_killed" in down.stacks, down
+
+    run(main)
+
+
+def test_function_whose_caller_cancels_in_another_process_does_so() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        other = await pn.spawn()
+        watched = pn.watch(child)
+        asked = pn.send(other, asks_to_be_killed, child)
+        await _runs(child)
+        asked.cancel()
+        assert (await watched).signal == signal.SIGKILL
+        assert await pn.send(other, "ping") == "pong"
+
+    run(main)
+
+
+def test_function_whose_caller_is_a_thread_that_cancels_does_so() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        other = await pn.spawn(kind="thread")
+        watched = pn.watch(child)
+        asked = pn.send(other, asks_to_be_killed, child)
+        await _runs(child)
+        asked.cancel()
+        assert (await watched).signal == signal.SIGKILL
+
+    run(main)
+
+
+@pytest.mark.parametrize("end", ("kill", "stop"))
+@pytest.mark.parametrize("kind", ("process", "coroutine"))
+def test_function_whose_caller_ends_costs_its_process(
+    end: str, kind: str
+) -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        other: Any = await pn.spawn(kind=kind)
+        watched = pn.watch(child)
+        asked = pn.send(other, asks_to_be_killed, child)
+        await _runs(child)
+        if end == "kill" and kind == "process":
+            other.kill()
+        else:
+            await pn.stop(other, drain=False)
+        assert isinstance(
+            await failure(asked), (pn.ActorDown, asyncio.CancelledError)
+        )
+        assert (await watched).signal == signal.SIGKILL
+
+    run(main)
+
+
+def test_function_given_up_before_it_begins_never_runs() -> None:
+    async def main() -> None:
+        child = await pn.spawn()
+        first = pn.send(child, may_be_killed, 0.3)
+        second = pn.send(child, may_be_killed, FOREVER)
+        last = pn.send(child, "ping")
+        await _runs(child)
+        second.cancel()
+        assert await first == "spun"
+        assert await last == "pong"
+
+    run(main)
+
+
+def test_one_that_nobody_may_kill_runs_on_without_its_caller() -> None:
+    async def main() -> None:
+        child = await pn.spawn()
+        asked = pn.send(child, spins_here, 0.3)
+        await _runs(child, "spins_here")
+        asked.cancel()
+        assert await pn.send(child, "ping") == "pong"
+
+    run(main)
+
+
+# --- in a pool ---
+
+
+@pytest.mark.parametrize("where", ("any", "key"))
+def test_what_has_not_begun_goes_to_another_worker(where: str) -> None:
+    async def main() -> None:
+        async with pn.supervisor(backoff=0.0) as sup:
+            pool = await sup.spawn(1, kind="process", restart="permanent")
+            send = pool.send if where == "any" else pool.by_key(1).send
+            resting = send(rests)
+            await send("ping")
+            killed = send.options(deadline=0.3, on_deadline="kill")
+            asked = killed(spins_here, FOREVER)
+            behind = [send("ping") for _ in range(100)]
+            assert isinstance(await failure(asked), pn.AskTimeout)
+            assert await asyncio.gather(*behind) == ["pong"] * 100
+            error = await failure(resting)
+            assert isinstance(error, pn.ActorDown) and error.begun is True
+
+    run(main)
+
+
+def test_what_was_given_up_in_a_pool_leaves_the_others_their_turn() -> None:
+    async def main() -> None:
+        async with pn.supervisor(backoff=0.0) as sup:
+            pool = await sup.spawn(1, kind="process", restart="permanent")
+            asked = pool.send(may_be_killed, FOREVER)
+            behind = pool.send("ping")
+            proxy: Any = pool[0]
+            actor: Any = pn.arbiter()._children[proxy.number]
+            await _runs(actor)
+            asked.cancel()
+            assert await behind == "pong"
+
+    run(main)
+
+
+def test_unbegun_asks_of_other_processes_move_too() -> None:
+    async def main() -> None:
+        async with pn.supervisor(backoff=0.0) as sup:
+            pool = await sup.spawn(1, kind="process", restart="permanent")
+            other = await pn.spawn()
+            killed = pool.send.options(deadline=0.3, on_deadline="kill")
+            asked = killed(spins_here, FOREVER)
+            behind = pn.send(other, pings_pool, pool)
+            assert isinstance(await failure(asked), pn.AskTimeout)
+            assert await behind == "pong"
+
+    run(main)
+
+
+def test_an_end_by_force_tells_nothing_of_what_has_begun() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        asked = pn.send(child, rests)
+        await pn.send(child, "ping")
+        child.kill()
+        error = await failure(asked)
+        assert isinstance(error, pn.ActorDown) and error.begun is None
+
+    run(main)
