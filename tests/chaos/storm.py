@@ -39,6 +39,9 @@ ASK_GRACE = 10.0  # and what may pass until it has ended, on a busy machine
 BACK = 30.0  # seconds in which all answer again
 CROWD = {"process": 3, "subprocess": 1, "thread": 2, "coroutine": 12}
 
+# Injuries that need no help of their victims.
+DONE_HERE = ("kill", "stop", "server", "late", "given up")
+
 # What an ask may end with, but its result.
 FATES = (
     pn.ActorDown,
@@ -166,7 +169,7 @@ class Storm:
         while time.monotonic() < end:
             await asyncio.sleep(self.rng.expovariate(8.0))
             name = self.rng.choice(
-                ["kill", "stop", "server", *victims.HURTS, *victims.GENTLE]
+                [*DONE_HERE, *victims.HURTS, *victims.GENTLE]
             )
             self.injuries[name] += 1
             self._injure(name)
@@ -179,12 +182,24 @@ class Storm:
                 os.kill(pid, signal.SIGKILL)
         elif name == "stop" and pid is not None:
             self._stop(pid, self.rng.random())
+        elif name in ("late", "given up") and pid is not None:
+            self._overtax(role, name == "late")
         elif name == "server":
             if self.rng.random() < 0.2:
                 self._hurt_server()
         elif name in victims.GENTLE or (pid and name in victims.HURTS):
             hurt = pn.tell(role, "be_hurt", name, self.rng.random() / 2)
             hurt.add_done_callback(_ignore)
+
+    def _overtax(self, role: Any, late: bool) -> None:
+        """An ask that costs a process, past its deadline or as it is given
+        up: at any moment, also before it begins or when it is over."""
+        seconds = self.rng.random() / 10
+        with pn.deadline(seconds if late else ASK_LIMIT):
+            asked = pn.send(role, "linger", 2 * seconds * self.rng.random())
+        asked.add_done_callback(_ignore)
+        if not late:
+            asyncio.get_running_loop().call_later(seconds, asked.cancel)
 
     def _pid_of(self, role: Any) -> int | None:
         """Of a process of its own; None for what lives in this one."""

@@ -46,6 +46,11 @@ class Victim:
         """Raises Planned."""
         raise Planned(text)
 
+    @pn.command(on_deadline="kill")
+    def linger(self, seconds: float) -> None:
+        """Busy so long, which may cost the process."""
+        time.sleep(seconds)
+
     @pn.command()
     async def rows(self, count: int) -> AsyncIterator[int]:
         """The numbers up to *count*."""
