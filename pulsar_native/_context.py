@@ -93,9 +93,10 @@ def _forget() -> None:
 
     Their descriptors are closed without a byte.
     """
-    for actor in living_actors():
-        actor._forget()
-    _by_loop.clear()
+    if _by_loop:  # every fork of a fork server comes here
+        for actor in living_actors():
+            actor._forget()
+        _by_loop.clear()
     _owner.clear()
     current.set(None)
 

@@ -19,7 +19,6 @@ import itertools
 import os
 import sys
 import types
-import uuid
 import weakref
 from typing import Any
 
@@ -38,7 +37,7 @@ class Origin:
         self.renew()
 
     def renew(self) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = os.urandom(16).hex()
         self._serials = itertools.count(1)
 
     def next_ident(self) -> Ident:

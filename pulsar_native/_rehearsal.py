@@ -3,13 +3,12 @@
 The fork server rehearses before it serves, a child that was forked ahead
 before it waits. What is imported at first use is there then, code has been
 specialized, and in the child the pages that every actor writes have been
-copied. Nothing else of that life is left.
+copied. Nothing else of that life is left, once the garbage is collected.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 from typing import Any
 
@@ -54,10 +53,7 @@ def rehearse() -> bool:
         logging.getLogger().handlers[:] = handlers
         _spec.forget_environment()
         _context.forget_owner()
-    lived = actor.notified
-    del actor, arbiter
-    gc.collect()  # their memory is the next one's
-    return lived
+    return actor.notified
 
 
 def _dump_spec() -> bytes:

@@ -155,8 +155,15 @@ def apply_facts(facts: dict[str, Any]) -> None:
     if facts["warnings"] is not None:
         warnings.filters[:] = pickle.loads(facts["warnings"])  # type: ignore[index]
         warnings._filters_mutated()  # type: ignore[attr-defined]
-    levels = facts["levels"]
-    logging.disable(levels["disable"])
-    logging.getLogger().setLevel(levels["root"])
+    _apply_levels(facts["levels"])
+
+
+def _apply_levels(levels: dict[str, Any]) -> None:
+    """Only what differs: each change goes through all loggers."""
+    root = logging.getLogger()
+    if root.manager.disable != levels["disable"]:
+        logging.disable(levels["disable"])
+    if root.level != levels["root"]:
+        root.setLevel(levels["root"])
     for name, level in levels["loggers"].items():
         logging.getLogger(name).setLevel(level)

@@ -200,7 +200,6 @@ def exit_at_once(actor: Any, code: int) -> None:
 
 
 def ignore_sigterm(actor: Any) -> None:
-    actor._loop.remove_signal_handler(signal.SIGTERM)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
