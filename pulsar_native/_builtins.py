@@ -120,6 +120,15 @@ async def _stop_actor(
         await stop_target(actor, target, drains, seconds)
 
 
+@_builtin(ack=False)
+def _kill(request: Request, target: Any) -> None:
+    """Kill an actor that the caller cannot kill."""
+    from ._draining import kill_target
+
+    actor: Any = request.actor
+    kill_target(actor, target)
+
+
 @contextlib.contextmanager
 def _aside(actor: Any) -> Iterator[None]:
     """The command that runs is none for which its actor's end waits."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._down import Down, first_line
+from ._draining import kill_target
 from ._making import Making
 from ._watching import Waiter
 from .exceptions import ActorNotFound, ActorStartError
@@ -226,6 +227,20 @@ class Child:
         else:
             down = Down(self.role.aid, self.name, 0, "stopped", 0)
             self._supervisor._is_down(self, down)
+
+    def kill(self) -> None:
+        """End its actor by force."""
+        if self._spawning is None and self.proxy is not None:
+            kill_target(self._supervisor._node, self.proxy)
+        else:
+            self.halt(False)
+
+    def drain_limit(self) -> float:
+        """Seconds that its actor may take to drain."""
+        options = self.recipe.options
+        cfg = options.get("cfg") or self._supervisor._node.cfg
+        limit: float = options.get("drain_timeout", cfg.drain_timeout)
+        return limit
 
     def finish(self, down: Down) -> None:
         """It is supervised no more."""

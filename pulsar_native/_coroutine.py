@@ -182,12 +182,18 @@ class CoroutineActor(Actor):
 
     async def _stop(self, exc: BaseException | None) -> None:
         try:
-            await finish_commands(self.mailbox, self.cfg.exit_timeout)
+            await finish_commands(self.mailbox, self._begin_exit())
             await self._run_stopping_hooks()
             for server in self.servers.values():
                 close_server(server)
         finally:
             self._end()
+
+    def _exit_seconds(self) -> float:
+        seconds, limit = super()._exit_seconds(), self._node._exit_by
+        if limit is None:
+            return seconds
+        return min(seconds, max(limit - self._loop.time(), 0.0))
 
     def kill(self, reason: str = "killed") -> None:
         """End now: no hook runs, and what runs is cancelled."""

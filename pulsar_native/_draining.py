@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ._coroutine import CoroutineActor
 from ._native import current_request
 from ._scope import deadline
-from ._stopping import LAST_WORDS, cancel_commands
+from ._stopping import cancel_commands
 from .consts import ACTOR_STATES
 from .exceptions import ActorDown, ActorNotFound
 from .node import NodeActor
@@ -28,6 +28,7 @@ __all__ = [
     "Subordinate",
     "drain",
     "drain_all",
+    "kill_target",
     "stop_child",
     "stop_subordinates",
     "stop_target",
@@ -45,12 +46,25 @@ class Subordinate(Protocol):
 
 
 async def stop_subordinates(node: NodeActor, drain: bool) -> None:
-    """Stop them in the reverse order of their start."""
-    for subordinate in list(reversed(node._subordinates)):
-        try:
-            await subordinate.stop_all(drain)
-        except Exception:
-            node.logger.exception("%r has not stopped", subordinate)
+    """Stop them: drained in the reverse order of their start, else all at
+    once."""
+    subordinates = list(reversed(node._subordinates))
+    if drain:
+        for subordinate in subordinates:
+            await _stop_subordinate(node, subordinate, True)
+    elif subordinates:
+        await asyncio.gather(
+            *(_stop_subordinate(node, s, False) for s in subordinates)
+        )
+
+
+async def _stop_subordinate(
+    node: NodeActor, subordinate: Subordinate, drain: bool
+) -> None:
+    try:
+        await subordinate.stop_all(drain)
+    except Exception:
+        node.logger.exception("%r has not stopped", subordinate)
 
 
 # --- in the actor that drains ---
@@ -261,7 +275,7 @@ def stop_child(
 ) -> asyncio.Future[None]:
     """Have an actor that the arbiter manages stop; a future of its end.
 
-    One that has not in the end is terminated, then killed.
+    One that has not by its limits is terminated, then killed.
     """
     _begin_stop(child, drains, seconds)
     return child._arbiter._end_of(child.number)
@@ -273,24 +287,40 @@ def _begin_stop(
     """The future is done once it has finished what it had, or is down."""
     manager, cfg = child._arbiter, child.cfg
     if not drains:
-        seconds = 0.0
+        seconds = None
     elif seconds is None:
         seconds = cfg.drain_timeout
     asked = _ask(manager, child, drains, seconds)
-    # Commands, hooks, then those of its coroutine actors.
-    limit = seconds + 3 * cfg.exit_timeout + 2 * LAST_WORDS
-    for late, act in ((limit, child.stop), (limit + 1, child.kill)):
-        child._timers.append(manager._loop.call_later(late, act))
+    manager._lives.stops(child, seconds)
+    if drains:
+        asked.add_done_callback(functools.partial(_has_drained, child))
     return asked
 
 
-async def drain_all(manager: Manager, seconds: float) -> None:
-    """Drain what an arbiter has, for so long at most: its supervisors, then
+def _has_drained(child: ActorProxyMonitor, asked: asyncio.Future[Any]) -> None:
+    if not asked.cancelled() and asked.exception() is None:
+        child._arbiter._lives.stops(child, None)
+
+
+def kill_target(node: NodeActor, target: ActorProxy) -> None:
+    """End an actor by force, as that node or its arbiter can."""
+    child = getattr(node, "_children", {}).get(target.number)
+    cell = node.mailbox.cell(target.number)
+    if child is not None:
+        child.kill()
+    elif cell is not None and isinstance(cell.actor, CoroutineActor):
+        cell.actor.kill()
+    elif not node.is_arbiter():
+        told = node.mailbox.tell("arbiter", ":_kill", (target,), {})
+        told.add_done_callback(_retrieve)
+
+
+async def drain_all(manager: Manager, until: float) -> None:
+    """Drain what an arbiter has, at most until then: its supervisors, then
     those whom it manages, the latest first, so that what an actor was
     started on stays up for it; then what lives in its own loop, in the same
     order."""
     loop = manager._loop
-    until = loop.time() + seconds
     await stop_subordinates(manager, True)
     for child in list(reversed(manager._children.values())):
         left = until - loop.time()

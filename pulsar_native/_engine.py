@@ -37,6 +37,8 @@ class Member(Protocol):
     def restart(self) -> str: ...
     def begin(self) -> None: ...
     def halt(self, drain: bool) -> None: ...
+    def kill(self) -> None: ...
+    def drain_limit(self) -> float: ...
     def finish(self, down: Down) -> None: ...
     def describe(self) -> dict[str, Any]: ...
 
@@ -52,6 +54,8 @@ class Engine:
     _node: NodeActor
     _loop: asyncio.AbstractEventLoop
     _timer: asyncio.TimerHandle | None = None
+    _limit: asyncio.TimerHandle | None = None  # of the drain
+    _asked = 0.0  # when its end was asked for
     _machine: Restarts | None = None
 
     def __init__(
@@ -336,6 +340,12 @@ class Engine:
             timer = self._loop.call_at(due, self._tick, context=context)
         self._timer = timer
 
+    def _cancel_timers(self) -> None:
+        for timer in (self._timer, self._limit):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._limit = None
+
     def _tick(self) -> None:
         self._timer = None
         if self._machine is not None:
@@ -381,16 +391,42 @@ class Engine:
         assert machine is not None
         hasten = self._drain and not drain
         self._drain = drain
-        if machine.phase in ("ending", "closed"):
-            if hasten:
-                self._hasten()
-        else:
+        asked = self._in_state("stopping") if hasten else []
+        if machine.phase not in ("ending", "closed"):
             self._do(machine.stop(self._loop.time()))
+        if hasten:
+            self._hasten(asked)
+        self._limit_drain()
 
-    def _hasten(self) -> None:
-        for child in list(self._children.values()):
-            if self._state_of(child) == "stopping":
-                child.halt(False)
+    def _limit_drain(self) -> None:
+        """It stops: all may drain for so long, one after the other."""
+        if self._drain and self._limit is None and self.state == "ending":
+            limit = self.drain_limit()
+            self._limit = self._loop.call_later(limit, self._stop, False)
+
+    def drain_limit(self) -> float:
+        """Seconds that its children may take to drain, in all."""
+        limits = (child.drain_limit() for child in self._children.values())
+        return max(limits, default=0.0)
+
+    def _in_state(self, *states: str) -> list[Member]:
+        """The latest first."""
+        children = reversed(list(self._children.values()))
+        return [c for c in children if self._state_of(c) in states]
+
+    def _hasten(self, asked: list[Member]) -> None:
+        """No drain any more: all stop at the same time."""
+        for child in asked:
+            child.halt(False)
+        for child in self._in_state("starting", "up"):
+            self._event("halt", child.id)
+
+    def kill(self) -> None:
+        """End all by force."""
+        if self._machine is not None:
+            self._stop(False)
+            for child in list(self._children.values()):
+                child.kill()
 
     def halt(self, drain: bool) -> None:
         """Stop it, as a child; the parent hears of its end."""
@@ -423,6 +459,7 @@ class Engine:
             self.name, most, within, tuple(self._downs)
         )
         self._node.logger.error("%s", self._exceeded)
+        self._limit_drain()
         if self._parent is not None:
             return
         for child in self._children.values():
@@ -435,9 +472,7 @@ class Engine:
 
     def _have_stopped(self) -> None:
         """All children are down."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timers()
         if not self._closed.done():
             self._closed.set_result(None)
         if self._parent is not None:

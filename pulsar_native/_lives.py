@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 from . import _native, _recording, _stacks
 from ._port import KIND_STOP
-from .consts import ACTOR_ACTION_TIMEOUT
 
 if TYPE_CHECKING:
     from ._monitor import ActorProxyMonitor
+    from ._native import Recorder
     from .manager import Manager
 
 __all__ = ["Lives"]
 
+_ANY = 1e9  # seconds: as good as for ever
+_LATE = 0.1  # seconds that who drains may take to see that its time is up
 _LINK_GRACE = 0.1  # seconds between a link's end and its process's, at most
-_LEAVING = 0.5  # seconds to end in, beside exit_timeout
-_SHORTEST = 1.0  # seconds between SIGTERM and SIGKILL, at least
+_LEAVING = 0.5  # seconds beside exit_timeout to SIGTERM, and to SIGKILL
+_GIVING_UP = 2.0  # seconds from that until it counts as not to be killed
 
 
 class Lives:
@@ -34,6 +36,8 @@ class Lives:
         self._machine = _native.Lives()
         self._timer: asyncio.TimerHandle | None = None
         self._beats: dict[int, int] = {}  # turns of a loop at the last look
+        self._owners: dict[int, int] = {}  # nodes that supervise others
+        self.given_up = False  # whether one could not be killed
         self._acts = {
             "look": self._look,
             "capture": self._capture,
@@ -56,8 +60,8 @@ class Lives:
             cfg.spawn_timeout,
             cfg.timeout,
             cfg.exit_timeout + _LEAVING,
-            max(cfg.exit_timeout, _SHORTEST),
-            ACTOR_ACTION_TIMEOUT,
+            _LEAVING,
+            _GIVING_UP,
             _LINK_GRACE,
         )
         self._machine.add(child.number, limits, self._now())
@@ -67,6 +71,7 @@ class Lives:
         """It has ended, and everything about it is done."""
         self._machine.remove(number)
         self._beats.pop(number, None)
+        self._owners.pop(number, None)
         if self._machine.due() is None:
             self._disarm()
 
@@ -93,6 +98,32 @@ class Lives:
         """What carried it has ended, and its link has not."""
         self._machine.exited(number, self._now())
         self._rearm()
+
+    def belongs(self, number: int, owner: int) -> None:
+        """Its supervisor lives in that node, which waits for its end."""
+        if number in self._manager._children:
+            self._owners[number] = owner
+
+    def stops(self, child: ActorProxyMonitor, drain: float | None) -> None:
+        """It was asked to stop, and drains for so long at most (None: not
+        at all): from now on it has its limits."""
+        now = self._now()
+        self._machine.stop(child.number, _longer(drain), now)
+        limit = min(child.cfg.exit_timeout + 2 * _LEAVING, _ANY)
+        self._await(child.number, now + _longer(drain) + limit)
+        self._rearm()
+
+    def ask_stop(self, child: ActorProxyMonitor) -> None:
+        """Ask it, without any drain, again if it has been asked before."""
+        self.stops(child, None)
+        self._ask_stop(child)
+
+    def _await(self, number: int, until: float) -> None:
+        """Those who supervise it have to wait for its end."""
+        while (owner := self._owners.get(number)) is not None:
+            until += _LEAVING
+            self._machine.waits(owner, until)
+            number = owner
 
     def killed(self, number: int) -> None:
         """It was killed: that is to have an effect soon."""
@@ -148,9 +179,7 @@ class Lives:
         last look. What is stopped does not."""
         if self._is_stopped(child):
             return False
-        recorder = getattr(child.carrier, "recorder", None)
-        if child.carrier is not None and child.carrier.near:
-            recorder = _recording.own()
+        recorder = self._recorder_of(child)
         if recorder is None:
             return False
         beats = recorder.beats(child.number)
@@ -159,6 +188,11 @@ class Lives:
             self._beats[child.number] = beats
         turned = last is not None and beats != last
         return turned or recorder.busy(child.number) is not None
+
+    def _recorder_of(self, child: ActorProxyMonitor) -> Recorder | None:
+        if child.carrier is not None and child.carrier.near:
+            return _recording.own()
+        return getattr(child.carrier, "recorder", None)
 
     def _is_stopped(self, child: ActorProxyMonitor) -> bool:
         if child.pid is None or child.carrier is None or child.carrier.near:
@@ -189,7 +223,36 @@ class Lives:
         self._manager.mailbox.post(KIND_STOP, child.number, b"")
 
     def _terminate(self, child: ActorProxyMonitor) -> None:
-        child.stop()
+        self._manager._create_task(self._insist(child))
+
+    async def _insist(self, child: ActorProxyMonitor) -> None:
+        """SIGTERM; but SIGKILL to one that cannot act on that. The machine
+        has the limit, whatever becomes of this."""
+        deaf = self._why_deaf(child)
+        if not deaf:
+            child.stop()
+            await asyncio.sleep(_LEAVING / 2)
+        if child.is_alive() and not child.stacks:
+            child.stacks = await _stacks.capture(child)
+            self._manager.logger.warning(
+                "%r does not stop%s; it is here:\n%s",
+                child,
+                f": {deaf}" if deaf else "",
+                child.stacks or "nowhere to be seen",
+            )
+        if deaf and child.is_alive() and self._why_deaf(child):
+            self._manager.explain_end(child, f"did not stop: {deaf}")
+            child.kill()
+
+    def _why_deaf(self, child: ActorProxyMonitor) -> str:
+        """Why it cannot act on SIGTERM; "" if it may."""
+        if self._is_stopped(child):
+            return "its process was stopped"
+        recorder = self._recorder_of(child)
+        busy = None if recorder is None else recorder.busy(child.number)
+        if busy is None:
+            return ""
+        return f"busy with {busy[0]} for {busy[1]:.1f} s"
 
     def _kill(self, child: ActorProxyMonitor) -> None:
         child.kill()
@@ -199,6 +262,12 @@ class Lives:
         child._reason = f"no handshake within {seconds} seconds", None
 
     def _give_up(self, child: ActorProxyMonitor) -> None:
+        self.given_up = True
         self._manager.logger.critical("%r cannot be killed", child)
         self._manager.explain_end(child, "it cannot be killed")
         self._manager._end(child)
+
+
+def _longer(drain: float | None) -> float:
+    """A drain's limit here; in the actor it ends a bit earlier."""
+    return 0.0 if drain is None else min(drain + _LATE, _ANY)

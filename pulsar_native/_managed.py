@@ -212,8 +212,7 @@ class ManagedActor(NodeActor):
         if self._ticker is not None:  # it has beaten
             self._beat_on()
         try:
-            limit = self.cfg.exit_timeout
-            await finish_commands(self._cell, limit, self._aside)
+            await finish_commands(self._cell, self._begin_exit(), self._aside)
             await self._run_stopping_hooks()
             await stop_subordinates(self, False)
             await self._stop_locals()

@@ -24,5 +24,6 @@ def stop_with(manager: Manager, number: int, owner: int) -> None:
             manager.explain_end(child, words)
             stop_child(child, False, None)
 
+    manager._lives.belongs(number, node_of(owner))
     owned = manager.on_end(node_of(owner), orphan)
     manager.on_end(number, lambda down: owned.cancel())

@@ -12,6 +12,7 @@ from ._native import Cell
 from .exceptions import HaltServer
 
 __all__ = [
+    "AT_ONCE",
     "LAST_WORDS",
     "cancel_commands",
     "close_server",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 LAST_WORDS = 0.5  # seconds for the last bytes to leave
+AT_ONCE = 0.25  # seconds within which several requests count as one
 _NONE: frozenset[asyncio.Task[Any]] = frozenset()
 
 

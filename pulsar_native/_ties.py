@@ -5,17 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._down import Down
 from ._watching import OnEnd
-from .consts import ACTOR_ACTION_TIMEOUT
 from .exceptions import ActorNotFound, PulsarException
 from .proxy import ActorProxy
 
 if TYPE_CHECKING:
-    from ._monitor import ActorProxyMonitor
     from .manager import Manager
 
 __all__ = ["Ties", "stop_because"]
@@ -70,26 +67,14 @@ class Ties:
         elif number:
             self._ask(target, reason)
         if child is not None:
-            self._insist(child, reason)
+            self._manager.explain_end(child, reason)
+            self._manager._lives.stops(child, None)
 
     def _ask(self, target: Target, reason: str) -> None:
         with contextlib.suppress(PulsarException):  # it has ended
             self._manager.mailbox.tell(
                 target, "_stop_because", (reason,), {}
             ).add_done_callback(_ignore)
-
-    def _insist(self, child: ActorProxyMonitor, reason: str) -> None:
-        """Terminate, then kill it, if it does not stop."""
-
-        def end(act: Callable[[], None]) -> None:
-            self._manager.explain_end(child, reason)
-            act()
-
-        seconds = child.cfg.exit_timeout + 1
-        for act in (child.stop, child.kill):
-            timer = self._manager._loop.call_later(seconds, end, act)
-            child._timers.append(timer)
-            seconds += ACTOR_ACTION_TIMEOUT
 
 
 def _ignore(future: asyncio.Future[None]) -> None:

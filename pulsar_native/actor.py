@@ -66,6 +66,7 @@ class Actor(EventHandler):
     _round: asyncio.Task[None] | None = None
     _executor: ThreadPoolExecutor | None = None
     _stop_task: asyncio.Future[None] | None = None
+    _exit_by: float | None = None  # when its exit_timeout will have passed
 
     def __init__(
         self, name: str, aid: str, number: int, cfg: Config, age: int
@@ -286,10 +287,28 @@ class Actor(EventHandler):
     async def _stop(self, exc: BaseException | None) -> None:
         """What stopping consists of."""
 
+    def _begin_exit(self) -> float:
+        """Its exit_timeout begins; how much of that commands may take: with
+        anything to do after them, half."""
+        seconds = self._exit_seconds()
+        self._exit_by = self._loop.time() + seconds
+        return seconds / 2 if self._has_to_clean_up() else seconds
+
+    def _exit_seconds(self) -> float:
+        seconds: float = self.cfg.exit_timeout
+        return seconds
+
+    def _has_to_clean_up(self) -> bool:
+        """Whether more has to be done at its end than to let commands
+        finish."""
+        waits = bool(self.__dict__.get("stopping_waiters"))
+        return waits or self.has_callbacks("stopping")
+
     async def _run_stopping_hooks(self) -> None:
-        """Fire ``stopping`` and await what it leaves, at most exit_timeout."""
+        """Fire ``stopping`` and await what it leaves, as long as its
+        exit_timeout lasts."""
         try:
-            async with asyncio.timeout(self.cfg.exit_timeout):
+            async with asyncio.timeout_at(self._exit_by):
                 await self._fire("stopping")
                 waiters, self.stopping_waiters = self.stopping_waiters, []
                 if waiters:

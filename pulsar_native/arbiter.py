@@ -7,12 +7,14 @@ import atexit
 import collections
 import contextlib
 import functools
+import math
 import os
 import signal
 import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from types import TracebackType
 from typing import Any
 
 from . import _context, _logging, _native, _recording
@@ -22,6 +24,7 @@ from ._draining import drain_all, stop_subordinates
 from ._init import leave_reaping
 from ._overseer import Overseer
 from ._selector import mailbox_spinner
+from ._stopping import AT_ONCE
 from .actor import Actor
 from .consts import (
     ACTOR_STATES,
@@ -35,8 +38,6 @@ from .utils.config import Config
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 __all__ = ["Arbiter", "arbiter", "shutdown", "use_actor"]
-
-_ONE_SIGNAL = 0.25  # seconds within which several count as one
 
 # In a loop that is not ours; seconds.
 _LONGEST_SPIN = 0.00005
@@ -60,7 +61,7 @@ class Arbiter(Overseer):
         self._main: asyncio.Future[int] | None = None
         self._program = False
         self._drains = False
-        self._signalled = -_ONE_SIGNAL
+        self._signalled = -math.inf
         check_attributes(params)
         for name, value in self.bind_events(params).items():
             setattr(self, name, value)
@@ -134,8 +135,8 @@ class Arbiter(Overseer):
         """Be the program: run a loop until the arbiter has stopped.
 
         The first of SIGINT, SIGTERM and SIGQUIT has it drain and stop, a
-        second stop without draining, a third kill. With *exit*, sys.exit with
-        its exit code if that is not 0. A second call does nothing.
+        second kill. With *exit*, sys.exit with its exit code if that is not
+        0. A second call does nothing.
 
         The first process of a container goes on in a child of itself, and
         only reaps what others leave behind; so does a subreaper.
@@ -179,26 +180,22 @@ class Arbiter(Overseer):
         return await self._main
 
     def _on_signal(self, sig: int) -> None:
-        """The first drains, the second stops at once, the third kills. What
-        comes at once is one: shells and init systems send several."""
+        """The first drains, the second kills. What comes at once is one:
+        shells and init systems send several."""
         last, self._signalled = self._signalled, self._loop.time()
-        if self._signalled - last < _ONE_SIGNAL:
+        if self._signalled - last < AT_ONCE:
             return
         if self.state <= ACTOR_STATES.RUN:
             self._drains = True
             self.stop(exit_code=int(sig))
-        elif self._drains:
-            self._drains = False
-            self._hasten.set()
-        elif self._stop_task is not None:
-            for child in list(self._children.values()):
-                child.kill()
-            self._stop_task.cancel()
+        else:
+            self._insist()
 
-    @functools.cached_property
-    def _hasten(self) -> asyncio.Event:
-        """Set when whatever drains is to end."""
-        return asyncio.Event()
+    def _insist(self) -> None:
+        """It stops, and is to end now: whatever is left is killed."""
+        self._hurry()
+        if self._stop_task is not None:
+            self._stop_task.cancel()
 
     async def __aenter__(self) -> Arbiter:
         if self._loop is None:
@@ -207,8 +204,27 @@ class Arbiter(Overseer):
             await self._start()
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self._shutdown()
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        cancelled = isinstance(error, asyncio.CancelledError)
+        asked, outer = self._loop.time(), False
+        task = self._stop_from_here()
+        while task is not None and not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                last, asked = asked, self._loop.time()
+                if cancelled and asked - last >= AT_ONCE:
+                    self._insist()
+                cancelled = outer = True
+        if outer:
+            raise asyncio.CancelledError
+        if task is not None and not task.cancelled():
+            task.result()
 
     def _base_info(self) -> dict[str, Any] | None:
         from . import __version__
@@ -249,16 +265,32 @@ class Arbiter(Overseer):
 
     async def _stop(self, exc: BaseException | None) -> None:
         try:
-            await self._run_stopping_hooks()
-            if self._drains:
-                await self._drain_all()
-            await stop_subordinates(self, False)
-            await self._stop_locals()
-            await self._stop_children()
+            if not self._is_hurried():
+                await self._stop_orderly()
+            await self._kill_children()
+        except asyncio.CancelledError:
+            self._hurry()
+            await self._kill_children()
+            raise
         finally:
             self._close()
             if self._main is not None and not self._main.done():
                 self._main.set_result(self.exit_code or 0)
+
+    async def _stop_orderly(self) -> None:
+        until = self._loop.time() + self.cfg.drain_timeout
+        self._begin_exit()
+        await self._run_stopping_hooks()
+        self._exit_by = None
+        if self._drains:
+            await self._drain_all(until)
+        self._begin_exit()
+        await asyncio.gather(
+            stop_subordinates(self, False),
+            self._stop_locals(),
+            self._stop_children(self.children_of(None)),
+        )
+        await self._stop_children(list(self._children.values()))
 
     async def _drain(self, seconds: float | None) -> None:
         if self.state <= ACTOR_STATES.RUN:
@@ -267,32 +299,33 @@ class Arbiter(Overseer):
             self._drains = True
             self.stop()
 
-    async def _drain_all(self) -> None:
-        """Until it is hastened, or has taken drain_timeout."""
-        hasten = self._create_task(self._hasten.wait())
-        drained = self._create_task(drain_all(self, self.cfg.drain_timeout))
+    async def _drain_all(self, until: float) -> None:
+        drained = self._create_task(drain_all(self, until))
         try:
-            await asyncio.wait(
-                [hasten, drained], return_when=asyncio.FIRST_COMPLETED
-            )
+            left = max(until - self._loop.time(), 0)
+            await asyncio.wait([drained], timeout=left)
         finally:
-            hasten.cancel()
             drained.cancel()
 
     async def _shutdown(self) -> None:
         """Stop, and wait until everything has stopped."""
+        task = self._stop_from_here()
+        if task is not None:
+            await asyncio.shield(task)
+
+    def _stop_from_here(self) -> asyncio.Future[None] | None:
+        """Stop; its end, if this task may wait for that."""
         if self.state <= ACTOR_STATES.RUN:
             self.stop()
         task = self._stop_task
-        if task is not None and task is not asyncio.current_task():
-            await asyncio.shield(task)
+        return None if task is asyncio.current_task() else task
 
     def _close(self) -> None:
         """Let go of everything; no more is heard or said."""
         reason = "the arbiter stopped"
         down = Down(self.aid, self.name, self.number, reason, self.exit_code)
         self._watches.close(down)
-        left = self._close_children()
+        left = self._close_children() or self._lives.given_up
         for monitor in self.monitors.values():
             monitor._let_go()
         for task in list(self.mailbox.tasks):
@@ -322,6 +355,8 @@ def _close_left() -> None:
     for left in list(_living):
         with contextlib.suppress(Exception):
             left.mailbox.forget()
+            if left.state == ACTOR_STATES.STOPPING:  # nobody waits for that
+                left._kill_carriers()
             left._close_kinds()
 
 

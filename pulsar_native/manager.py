@@ -28,7 +28,6 @@ from ._port import (
     KIND_LOG,
     KIND_NOTIFY,
     KIND_SPEC,
-    KIND_STOP,
 )
 from ._slow import SlowLoops
 from ._ties import Ties
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Manager", "ages"]
 
-_SHORTEST = 3.0  # seconds that an actor has to end, at least
 _REPORT_GRACE = 5.0  # between a process's end and the report of how it came
 ages = itertools.count(2)  # the arbiter is 1
 
@@ -415,28 +413,20 @@ class Manager(NodeActor):
             child.info = info | {"last_notified": now}
             child.notified = now
 
-    async def _stop_children(self) -> None:
-        """Ask, then terminate, then kill, each after its grace."""
-        for child in list(self._children.values()):
-            child.stopping_start = time.monotonic()
-            self.mailbox.post(KIND_STOP, child.number, b"")
-        grace = self.cfg.exit_timeout + 0.5
-        for act, seconds in (
-            (ActorProxyMonitor.stop, grace),
-            (ActorProxyMonitor.kill, max(_SHORTEST - grace, 0.5)),
-            (_give_up, 2.0),
-        ):
-            if await self._all_ended(seconds):
-                return
-            for child in list(self._children.values()):
-                act(child)
+    async def _stop_children(self, children: list[ActorProxyMonitor]) -> None:
+        """Ask them, all at once, and wait for their ends: each has its
+        limits."""
+        for child in reversed(children):
+            self._lives.ask_stop(child)
+        if children:
+            await asyncio.wait([self._end_of(c.number) for c in children])
 
-    async def _all_ended(self, seconds: float) -> bool:
-        waiting = [self._end_of(n) for n in list(self._children)]
-        if not waiting:
-            return True
-        _, left = await asyncio.wait(waiting, timeout=seconds)
-        return not left and not self._children
+    async def _kill_children(self) -> None:
+        """Kill all that there are, and wait for their ends."""
+        while children := list(self._children.values()):
+            for child in children:
+                child.kill()
+            await asyncio.wait([self._end_of(c.number) for c in children])
 
     def _end_of(self, number: int) -> asyncio.Future[None]:
         """A future that resolves when this child has ended."""
@@ -446,6 +436,12 @@ class Manager(NodeActor):
         else:
             future.set_result(None)
         return future
+
+    def _kill_carriers(self) -> None:
+        """The same without a loop that could hear of their ends."""
+        for child in self._children.values():
+            if child.carrier is not None and not child.carrier.near:
+                child.carrier.kill()
 
     def _close_children(self) -> int:
         """Let go of all: actors that still live end by that.
@@ -487,7 +483,3 @@ class Manager(NodeActor):
         for child in getattr(self, "_children", {}).values():
             with contextlib.suppress(OSError):
                 child._close(forked=True)
-
-
-def _give_up(child: ActorProxyMonitor) -> None:
-    child._arbiter.logger.critical("%r cannot be killed", child)

@@ -204,7 +204,7 @@ class Monitor(CoroutineActor):
     async def _stop(self, exc: BaseException | None) -> None:
         try:
             await finish_commands(
-                self.mailbox, self.cfg.exit_timeout, self._node._aside
+                self.mailbox, self._begin_exit(), self._node._aside
             )
             await self._run_stopping_hooks()
             await self._stop_actors()
@@ -310,10 +310,14 @@ class _Workers(Supervisor):
         spawned = monitor._context.run(monitor._spawn, making, {})
         return spawned
 
+    def drain_limit(self) -> float:
+        """As its workers' settings say."""
+        limit: float = self._monitor.cfg.drain_timeout
+        return limit
+
     def let_go(self) -> None:
         """Nothing is started any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timers()
         self._machine = None
 
     def _escalate(self) -> None:

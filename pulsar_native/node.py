@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ from ._native import Cell, Mailbox, current
 from ._port import KIND_DOOM, KIND_DOWN, KIND_PEER, Port
 from ._roles import Roles
 from ._scope import deadline
+from ._stopping import AT_ONCE
 from ._watching import KIND_ENDED, KIND_WATCH, OnEnd, Watches
 from .actor import Actor
 from .consts import ACTOR_STATES
@@ -52,6 +54,7 @@ class NodeActor(Actor):
     mailbox: Mailbox
     _default_kind: str  # of those that it spawns
     _state: int = ACTOR_STATES.INITIAL
+    _hurried = -math.inf  # when somebody insisted that things end now
 
     def __init__(
         self, name: str, aid: str, number: int, cfg: Config, age: int
@@ -181,8 +184,24 @@ class NodeActor(Actor):
         assert isinstance(found, Coroutines)
         return found
 
+    def _hurry(self, _: object = None) -> None:
+        """Somebody insists, or what he insisted on has just ended."""
+        self._hurried = self._loop.time()
+
+    def _is_hurried(self) -> bool:
+        """Whether what is to stop now shall end by force: it is a part of
+        something on whose end somebody insists."""
+        return self._loop.time() - self._hurried < AT_ONCE
+
+    def _has_to_clean_up(self) -> bool:
+        return (
+            super()._has_to_clean_up()
+            or bool(self._subordinates)
+            or any(cell.made is not None for cell in self.mailbox.cells())
+        )
+
     async def _stop_locals(self) -> None:
-        """Stop the actors of such kinds, within exit_timeout."""
+        """Stop the actors of such kinds, within its own exit_timeout."""
         kinds = list(self._locals.values())
         await asyncio.gather(*(kind.stop() for kind in kinds))
 

@@ -23,8 +23,8 @@ def stop(
     ActorStopping and are certainly not run. What it has begun, or has in its
     queue, it finishes, for *timeout* seconds at most (None: its setting
     ``drain_timeout``); what is left then is cancelled. Without *drain* only
-    what has begun may finish, within ``exit_timeout``. Then come its
-    ``stopping`` hooks. One that has not ended by its limits is killed.
+    what has begun may finish. Then come its ``stopping`` hooks, both within
+    ``exit_timeout``. One that has not ended a second later is killed.
 
     An actor of any kind may be stopped by any other, or by itself: inside one
     of its own commands, which cannot wait for that, the future is done at

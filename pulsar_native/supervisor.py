@@ -14,6 +14,7 @@ from ._engine import Engine
 from ._making import sort_out
 from ._pool_keeper import Keeper, take_limits
 from ._rules import check_label, check_restart, check_size
+from ._stopping import AT_ONCE
 from .arbiter import use_actor
 from .node import NodeActor
 from .pool import Pool
@@ -72,8 +73,10 @@ class Supervisor(Engine):
             kind, asyncio.CancelledError
         )
         if self._parent is not None:
-            if self._parent._children.get(self.id) is self:
-                await self._parent._stop_one(self, not cancelled)
+            if self._parent._halt(self, not cancelled):
+                outer = await self._wait_until_closed(cancelled)
+                if outer and not cancelled:
+                    raise asyncio.CancelledError
             return
         self._stop(not cancelled)
         outer = await self._wait_until_closed(cancelled)
@@ -85,20 +88,33 @@ class Supervisor(Engine):
 
     async def _wait_until_closed(self, cancelled: bool) -> bool:
         """Whether somebody else has cancelled the body, or this."""
-        task = self._task
-        assert task is not None
         ours = self._cancelled and not cancelled  # still to be delivered
+        self._asked = self._loop.time()
+        if cancelled and self._node._is_hurried():
+            self.kill()
         while ours or not self._closed.done():
             try:
                 await asyncio.wait([self._closed], timeout=0 if ours else None)
             except asyncio.CancelledError:
                 if not ours:
-                    self._stop(False)
+                    self._insist(cancelled)
                     cancelled = True
             ours = False
         if self._cancelled:
-            return task.uncancel() > self._cancelling
+            assert self._task is not None
+            return self._task.uncancel() > self._cancelling
         return cancelled
+
+    def _insist(self, again: bool) -> None:
+        """Its end is waited for, and that was cancelled: it drains no more.
+        *again*: it is to end by force, and so is what ends with it."""
+        last, self._asked = self._asked, self._loop.time()
+        if not again:
+            self._stop(False)
+        elif self._asked - last >= AT_ONCE:
+            self._node._hurry()
+            self._closed.add_done_callback(self._node._hurry)
+            self.kill()
 
     def __await__(self) -> Generator[Any, None, Supervisor]:
         return self._begin_below().__await__()
@@ -318,7 +334,9 @@ def supervisor(
     More than *max_restarts* in *within* seconds are too many: all children
     stop, the latest first, the block is cancelled, and RestartsExceeded
     leaves it, with the ends that led to it. Leaving the block stops all
-    children, the latest first, drained unless it is cancelled.
+    children, the latest first, drained, within the longest ``drain_timeout``.
+    If it is cancelled they stop at the same time, undrained; cancelled again,
+    they are killed.
 
     Raises ValueError and TypeError for what cannot be; entering it
     RuntimeError without a running loop.

@@ -124,7 +124,7 @@ def tie(one: Target, other: Target | None = None) -> Tie:
 
     *other* is the current actor by default. However the first ends, the other
     is asked to stop, with a reason that says so; a process that does not is
-    terminated after its ``exit_timeout``, then killed. An actor that has ended
+    killed a second after its ``exit_timeout``. An actor that has ended
     already ends the other at once. The arbiter keeps the tie, so it holds
     though its maker end.
 

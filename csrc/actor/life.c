@@ -49,9 +49,9 @@ run(pn_life *life, int64_t now)
 }
 
 static void
-terminate(pn_life *life, int64_t now, pn_life_actions *out)
+terminate(pn_life *life, int64_t grace, int64_t now, pn_life_actions *out)
 {
-    enter(life, PN_LIFE_TERMINATING, after(now, life->limits.terminate));
+    enter(life, PN_LIFE_TERMINATING, after(now, grace));
     ask(out, PN_LIFE_TERMINATE);
 }
 
@@ -108,6 +108,13 @@ pn_life_stop(pn_life *life, int64_t drain, int64_t now, pn_life_actions *out)
         enter(life, PN_LIFE_STOPPING, after(now, life->limits.exit));
         ask(out, PN_LIFE_ASK_STOP);
     }
+}
+
+void
+pn_life_waits(pn_life *life, int64_t until)
+{
+    if (life->state == PN_LIFE_STOPPING && life->due < until)
+        life->due = until;
 }
 
 void
@@ -171,8 +178,10 @@ orphan(pn_life *life, int64_t now, pn_life_actions *out)
 {
     life->orphan_at = NEVER;
     ask(out, PN_LIFE_ORPHANED);
+    bool asked = life->state >= PN_LIFE_STOPPING;
     if (!life->leaves && life->state < PN_LIFE_TERMINATING)
-        terminate(life, now, out);
+        terminate(life, asked ? life->limits.terminate : life->limits.exit,
+                  now, out);
 }
 
 static void
@@ -193,7 +202,7 @@ on_due(pn_life *life, int64_t now, pn_life_actions *out)
         ask(out, PN_LIFE_ASK_STOP);
         break;
     case PN_LIFE_STOPPING:
-        terminate(life, now, out);
+        terminate(life, life->limits.terminate, now, out);
         break;
     case PN_LIFE_TERMINATING:
         enter(life, PN_LIFE_KILLING, after(now, life->limits.kill));

@@ -56,8 +56,9 @@ typedef enum {
 typedef struct {
     int64_t spawn;     /* from the start to the handshake */
     int64_t silence;   /* without a sign of life; 0: any time */
-    int64_t exit;      /* from the request to stop to SIGTERM */
-    int64_t terminate; /* from that to SIGKILL */
+    int64_t exit;      /* from the request to stop to SIGTERM; to SIGKILL, if
+                        * SIGTERM is the first request */
+    int64_t terminate; /* from SIGTERM to SIGKILL, else */
     int64_t kill;      /* from that to giving up */
     int64_t link;      /* between the end of a link and that of its process */
 } pn_life_limits;
@@ -90,6 +91,9 @@ void pn_life_look(pn_life *life, bool busy, int64_t now, pn_life_actions *out);
  * it is not to drain any more. */
 void pn_life_stop(pn_life *life, int64_t drain, int64_t now,
                   pn_life_actions *out);
+
+/* It stops, and has to wait for others that do: SIGTERM not before then. */
+void pn_life_waits(pn_life *life, int64_t until);
 
 /* It is to end now. */
 void pn_life_kill(pn_life *life, int64_t now, pn_life_actions *out);

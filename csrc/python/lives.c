@@ -158,6 +158,12 @@ lives_leaves(PyObject *op, PyObject *args)
 }
 
 static PyObject *
+lives_waits(PyObject *op, PyObject *args)
+{
+    return plain_event(op, args, pn_life_waits);
+}
+
+static PyObject *
 lives_unlinked(PyObject *op, PyObject *args)
 {
     return plain_event(op, args, pn_life_unlinked);
@@ -290,6 +296,9 @@ static PyMethodDef lives_methods[] = {
     {"leaves", lives_leaves, METH_VARARGS,
      PyDoc_STR("leaves($self, number, now, /)\n--\n\n"
                "It has said its last words.")},
+    {"waits", lives_waits, METH_VARARGS,
+     PyDoc_STR("waits($self, number, until, /)\n--\n\n"
+               "It stops, and has to wait for others until then.")},
     {"unlinked", lives_unlinked, METH_VARARGS,
      PyDoc_STR("unlinked($self, number, now, /)\n--\n\nIts link has ended.")},
     {"exited", lives_exited, METH_VARARGS,

@@ -207,6 +207,51 @@ test_without_its_link_it_is_terminated(void)
     expect_at_due(&life, "k", PN_LIFE_KILLING);
 }
 
+/* Whose first request to stop is SIGTERM has as long as after any. */
+static void
+test_orphan_has_time_to_exit(void)
+{
+    pn_life life = running(0);
+    pn_life_unlinked(&life, 0);
+    expect_at_due(&life, "ot", PN_LIFE_TERMINATING);
+    CHECK_INT(pn_life_due(&life), SECOND / 10 + limits.exit);
+}
+
+static void
+test_graces_are_not_stacked(void)
+{
+    for (int orphan = 0; orphan < 2; orphan++) {
+        pn_life life = running(0);
+        pn_life_actions out;
+        pn_life_stop(&life, 0, 0, &out);
+        if (orphan == 1) {
+            pn_life_unlinked(&life, SECOND);
+            expect_at_due(&life, "ot", PN_LIFE_TERMINATING);
+        } else {
+            expect_at_due(&life, "t", PN_LIFE_TERMINATING);
+        }
+        CHECK(pn_life_due(&life) <= limits.exit + limits.terminate);
+        expect_at_due(&life, "k", PN_LIFE_KILLING);
+    }
+}
+
+static void
+test_who_stops_may_wait_for_others(void)
+{
+    pn_life life = running(0);
+    pn_life_actions out;
+    pn_life_waits(&life, 60 * SECOND); /* it does not stop */
+    CHECK(pn_life_due(&life) < 60 * SECOND);
+    pn_life_stop(&life, 0, 0, &out);
+    pn_life_waits(&life, SECOND);
+    CHECK_INT(pn_life_due(&life), limits.exit);
+    pn_life_waits(&life, 10 * SECOND);
+    CHECK_INT(pn_life_due(&life), 10 * SECOND);
+    expect_at_due(&life, "t", PN_LIFE_TERMINATING);
+    pn_life_waits(&life, 60 * SECOND);
+    expect_at_due(&life, "k", PN_LIFE_KILLING);
+}
+
 static void
 test_link_ends_but_once(void)
 {
@@ -269,7 +314,7 @@ test_random_events_keep_the_invariants(void)
         pn_life_init(&life, &limits, 0);
         for (int step = 0; step < 30; step++) {
             now += (int64_t)(test_random_next(&random) % (20 * SECOND));
-            switch (test_random_next(&random) % 12) {
+            switch (test_random_next(&random) % 13) {
             case 0:
                 pn_life_stop(&life, 10 * SECOND, now, &out);
                 break;
@@ -282,6 +327,9 @@ test_random_events_keep_the_invariants(void)
             case 3:
             case 4:
                 pn_life_look(&life, step % 2 == 0, now, &out);
+                break;
+            case 12:
+                pn_life_waits(&life, now + SECOND);
                 break;
             case 5:
             case 6:
@@ -316,6 +364,9 @@ main(void)
     RUN(test_second_request_ends_the_drain);
     RUN(test_last_words_give_time_to_exit);
     RUN(test_without_its_link_it_is_terminated);
+    RUN(test_orphan_has_time_to_exit);
+    RUN(test_graces_are_not_stacked);
+    RUN(test_who_stops_may_wait_for_others);
     RUN(test_link_ends_but_once);
     RUN(test_times_may_lie_far_from_0);
     RUN(test_exit_ends_every_state);

@@ -485,7 +485,10 @@ def test_who_does_not_stop_is_terminated() -> None:
         os.kill(two.pid, signal.SIGSTOP)
         watched = pn.watch(two)
         one.kill()
-        await until(lambda: node()._children[two.number]._timers, "it ends")
+        machine = node()._lives._machine
+        await until(
+            lambda: machine.state(two.number) == "stopping", "it is to end"
+        )
         os.kill(two.pid, signal.SIGCONT)
         assert (await watched).reason.startswith("tied to ")
 
