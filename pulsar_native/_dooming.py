@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import _stacks
 from ._native import Recorder
+from .consts import ACTOR_STATES
 from .proxy import node_of
 
 if TYPE_CHECKING:
@@ -57,8 +58,13 @@ class Dooms:
             what = "a command" if busy is None else f"the command {busy[0]!r}"
             reason = f"killed, as nobody waited any more for {what} of it"
             self._manager.explain_end(child, reason)
-            self._manager._create_task(self._end(child))
+            if self._manager.state > ACTOR_STATES.RUN:
+                child.kill()  # its loop may not turn any more
+            else:
+                self._manager._create_task(self._end(child))
 
     async def _end(self, child: ActorProxyMonitor) -> None:
-        child.stacks = await _stacks.capture(child)
-        child.kill()
+        try:
+            child.stacks = await _stacks.capture(child)
+        finally:
+            child.kill()
