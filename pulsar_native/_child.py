@@ -17,10 +17,10 @@ from typing import Any
 from . import _context, _ending, _logging, _recording, _spec, _stacks
 from ._managed import (
     ManagedActor,
-    close_loop,
     open_loop,
     prepare_loop,
     run_loop,
+    settle_loop,
 )
 from ._port import KIND_HELLO, KIND_NOTIFY, KIND_SPEC
 from .commands import latest_serial
@@ -142,15 +142,18 @@ class ProcessActor(ManagedActor):
         # loop.add_signal_handler looks through all signals, as does their
         # removal: a tenth of what such an actor's whole life takes.
         signal.signal(signal.SIGTERM, self._on_terminate)
-        signal.siginterrupt(signal.SIGTERM, False)  # as asyncio does
+        # As asyncio does: one that comes just before the loop sleeps, or to
+        # another thread, wakes it.
+        signal.siginterrupt(signal.SIGTERM, False)
+        signal.set_wakeup_fd(self._loop._csock.fileno())  # type: ignore[attr-defined]
         super().live()
 
     def _on_terminate(self, *_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # it has closed
-            self._loop.call_soon_threadsafe(self.stop)
+        self._loop.call_soon_threadsafe(self.stop)
 
     def unhandle(self) -> None:
-        """The loop has closed: SIGTERM ends the process again."""
+        """The loop is to be closed: SIGTERM ends the process again."""
+        signal.set_wakeup_fd(-1)
         if signal.getsignal(signal.SIGTERM) == self._on_terminate:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -231,8 +234,9 @@ def live(actor: ProcessActor, link_fd: int) -> int:
         loop = open_loop(actor)
         _context.set_owner(actor)
         run_loop(actor)
-        close_loop(loop)
+        settle_loop(loop)
         actor.unhandle()
+        loop.close()
     finally:
         actor.mailbox.close()
     return actor.exit_code or 0

@@ -30,7 +30,13 @@ from .node import NodeActor
 from .proxy import ActorProxy, node_of, number_of
 from .utils.config import Config
 
-__all__ = ["ManagedActor", "close_loop", "open_loop", "run_loop"]
+__all__ = [
+    "ManagedActor",
+    "close_loop",
+    "open_loop",
+    "run_loop",
+    "settle_loop",
+]
 
 
 class ManagedActor(NodeActor):
@@ -303,6 +309,12 @@ def run_loop(actor: ManagedActor) -> None:
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     """As asyncio.run does, but threads that work on are not waited for."""
+    settle_loop(loop)
+    loop.close()
+
+
+def settle_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """The same, all but the last step: *loop* is to be closed."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -311,4 +323,3 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.set_exception_handler(_logging.on_late_error)
     asyncio.set_event_loop(None)
-    loop.close()

@@ -382,6 +382,25 @@ def test_sigterm_stops_an_actor_gracefully(tmp_path: Any) -> None:
     run(main)
 
 
+def test_sigterm_to_another_thread_wakes_the_loop() -> None:
+    async def main() -> None:
+        worker = await pn.spawn(timeout=200)  # a heartbeat a minute
+        await ask(worker, _terminate_aside)
+        await worker.join(SOON)
+
+    run(main)
+
+
+def _terminate_aside(actor: Any) -> None:
+    loop_sleeps = threading.Event()
+
+    def terminate() -> None:
+        loop_sleeps.wait(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    threading.Thread(target=terminate).start()
+
+
 def _leave_mark(actor: Any) -> None:
     with open(actor.mark, "a") as file:
         file.write(f"{os.getpid()}\n")
