@@ -7,16 +7,17 @@ the one timer of an arbiter that stands for whatever is due next.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _native, _recording, _stacks
+from . import _native, _stacks
 from ._port import KIND_STOP
+from ._recording import recorder_of
+from .consts import REST
 
 if TYPE_CHECKING:
     from ._monitor import ActorProxyMonitor
-    from ._native import Recorder
     from .manager import Manager
 
 __all__ = ["Lives"]
@@ -38,6 +39,7 @@ class Lives:
         self._beats: dict[int, int] = {}  # turns of a loop at the last look
         self._owners: dict[int, int] = {}  # nodes that supervise others
         self.given_up = False  # whether one could not be killed
+        self._heard: dict[int, float] = {}  # the latest heartbeat
         self._acts = {
             "look": self._look,
             "capture": self._capture,
@@ -72,17 +74,19 @@ class Lives:
         self._machine.remove(number)
         self._beats.pop(number, None)
         self._owners.pop(number, None)
+        self._heard.pop(number, None)
         if self._machine.due() is None:
             self._disarm()
 
     def started(self, number: int) -> None:
         """The handshake."""
-        self._machine.heard(number, self._now())
+        self.heard(number)
         self._rearm()
 
     def heard(self, number: int) -> None:
         """A heartbeat; what is due comes no earlier by it."""
-        self._machine.heard(number, self._now())
+        self._heard[number] = now = self._now()
+        self._machine.heard(number, now)
 
     def leaves(self, number: int) -> None:
         """It has said its last words."""
@@ -170,38 +174,32 @@ class Lives:
     # --- actions ---
 
     def _look(self, child: ActorProxyMonitor) -> None:
-        self._manager.mailbox._on_ready()  # its heartbeat may lie there
-        moves = self._moves(child)
+        moves = not _is_stopped(child) and self._moves(child)
+        if not moves:
+            self._manager.mailbox._on_ready()  # its heartbeat may lie there
         self._act(self._machine.look(child.number, moves, self._now()))
 
     def _moves(self, child: ActorProxyMonitor) -> bool:
-        """Whether it runs a plain function, or its loop has turned since the
-        last look. What is stopped does not."""
-        if self._is_stopped(child):
-            return False
-        recorder = self._recorder_of(child)
+        """Whether it runs a plain function, its loop has turned since the
+        last look, or it sleeps."""
+        recorder = recorder_of(child)
         if recorder is None:
             return False
-        beats = recorder.beats(child.number)
-        last = self._beats.get(child.number)
+        number = child.number
+        beats = recorder.beats(number)
+        last = self._beats.get(number)
         if beats is not None:
-            self._beats[child.number] = beats
+            self._beats[number] = beats
+        if recorder.asleep(number) and self._may_sleep(child):
+            child.notified = time.time()
+            return True
         turned = last is not None and beats != last
-        return turned or recorder.busy(child.number) is not None
+        return turned or recorder.busy(number) is not None
 
-    def _recorder_of(self, child: ActorProxyMonitor) -> Recorder | None:
-        if child.carrier is not None and child.carrier.near:
-            return _recording.own()
-        return getattr(child.carrier, "recorder", None)
-
-    def _is_stopped(self, child: ActorProxyMonitor) -> bool:
-        if child.pid is None or child.carrier is None or child.carrier.near:
-            return False
-        try:
-            line = Path(f"/proc/{child.pid}/stat").read_bytes()
-        except OSError:
-            return False  # it has ended, and that is about to be told
-        return line.rpartition(b")")[2].split()[:1] == [b"T"]
+    def _may_sleep(self, child: ActorProxyMonitor) -> bool:
+        """Whether its next heartbeat is not long overdue."""
+        silent = self._now() - self._heard.get(child.number, 0.0)
+        return bool(silent < REST + child.cfg.timeout)
 
     def _capture(self, child: ActorProxyMonitor) -> None:
         self._manager._create_task(self._keep_stacks(child))
@@ -246,9 +244,9 @@ class Lives:
 
     def _why_deaf(self, child: ActorProxyMonitor) -> str:
         """Why it cannot act on SIGTERM; "" if it may."""
-        if self._is_stopped(child):
+        if _is_stopped(child):
             return "its process was stopped"
-        recorder = self._recorder_of(child)
+        recorder = recorder_of(child)
         busy = None if recorder is None else recorder.busy(child.number)
         if busy is None:
             return ""
@@ -271,3 +269,20 @@ class Lives:
 def _longer(drain: float | None) -> float:
     """A drain's limit here; in the actor it ends a bit earlier."""
     return 0.0 if drain is None else min(drain + _LATE, _ANY)
+
+
+def _is_stopped(child: ActorProxyMonitor) -> bool:
+    """Whether it has a process of its own, by a signal stopped."""
+    if child.pid is None or child.carrier is None or child.carrier.near:
+        return False
+    try:
+        file = os.open(f"/proc/{child.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # it has ended, and that is about to be told
+    try:
+        line = os.read(file, 1024)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return line.rpartition(b")")[2].split(maxsplit=1)[:1] == [b"T"]

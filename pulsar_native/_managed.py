@@ -24,7 +24,7 @@ from ._stopping import (
     finish_commands,
 )
 from .actor import ends_actor, exit_code_of
-from .consts import ACTOR_STATES
+from .consts import ACTOR_STATES, REST
 from .exceptions import ActorDown
 from .node import NodeActor
 from .proxy import ActorProxy, node_of, number_of
@@ -46,6 +46,7 @@ class ManagedActor(NodeActor):
     """
 
     _selector: SpinningSelector | None = None
+    _regular = 0.0  # when it would have beaten, did it not rest
     _spins_alone = False  # whether others of its process must not spin too
 
     def __init__(
@@ -203,6 +204,46 @@ class ManagedActor(NodeActor):
             self._last_info = stable
             told = self.mailbox.send("arbiter", "notify", (info,), {})
             told.add_done_callback(_ignore)
+        elif self._may_rest():
+            self._rest()
+
+    def _may_rest(self) -> bool:
+        """Whether there is nothing to tell until its loop wakes, and the
+        arbiter sees without heartbeats that it sleeps."""
+        return (
+            self.state == ACTOR_STATES.RUN
+            and self._is_watched()
+            and not self.has_callbacks("periodic_task")
+            and not self.has_callbacks("on_info")
+            and not self.mailbox.busy()
+        )
+
+    def _is_watched(self) -> bool:
+        """Whether its arbiter reads the flight recorder of its process."""
+        return _recording.is_shared()
+
+    def _rest(self) -> None:
+        """Put the next heartbeat off until something wakes the loop."""
+        ticker, selector = self._ticker, self._selector
+        if ticker and selector and selector.rest(self._stir):
+            self._regular = ticker.when()
+            self._tick_at(self._loop.time() + REST)
+
+    def _stir(self) -> None:
+        """The loop has woken: heartbeats are regular again."""
+        now = self._loop.time()
+        if self.state > ACTOR_STATES.RUN or self._ticker is None:
+            return  # they are, and bare
+        if self._ticker.when() > now:  # it was not for the heartbeat
+            missed = self._regular <= now
+            self._tick_at(now + self._period() if missed else self._regular)
+
+    def _tick_at(self, when: float) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._ticker = self._loop.call_at(
+            when, self._tick, context=self._context
+        )
 
     def _beat_on(self) -> None:
         """The bare heartbeat goes on while it stops."""

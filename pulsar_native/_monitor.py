@@ -27,9 +27,9 @@ class ActorProxyMonitor(ActorProxy[T_co]):
     """The arbiter's own reference to an actor that it manages.
 
     *pid* is that of its process, *info* what it told last of itself,
-    *notified* the time (epoch seconds) of its last heartbeat. *carrier* is
-    what it runs in, for its kind, *stacks* where its threads were when it was
-    found hung. It pickles to an ActorProxy.
+    *notified* the time (epoch seconds) of its last heartbeat, or when it was
+    last found asleep. *carrier* is what it runs in, for its kind, *stacks*
+    where its threads were when it was found hung. It pickles to an ActorProxy.
     """
 
     __slots__ = (

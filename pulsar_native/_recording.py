@@ -138,6 +138,11 @@ def adopt(fd: int) -> int:
     return fd
 
 
+def is_shared() -> bool:
+    """Whether this process writes into the one that its arbiter gave."""
+    return bool(_given) and _own is not None and _own() is _given[0]
+
+
 def record(actor: NodeActor, manager: int, turns: bool = False) -> None:
     """Have the mailbox of *actor*, whose arbiter is *manager*, write.
 

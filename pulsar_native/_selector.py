@@ -78,6 +78,11 @@ class SpinningSelector(selectors.EpollSelector):
         """Tell the flight recorder when the loop of *node* turns."""
         self._spinner.record(recorder, node)
 
+    def rest(self, call: Callable[[], object]) -> bool:
+        """Call *call*, once, when the loop has woken. False, and no call,
+        where no flight recorder tells that it sleeps."""
+        return self._spinner.rest(call)
+
     def close(self) -> None:
         """As EpollSelector.close."""
         self._spinner.record(None, 0)

@@ -61,6 +61,10 @@ class ThreadActor(ManagedActor):
         """False."""
         return False
 
+    def _is_watched(self) -> bool:
+        """It is the arbiter's own process."""
+        return True
+
     def _abandon(self) -> None:
         """The arbiter has given it up: end the loop, without a word."""
         self.state = max(self.state, ACTOR_STATES.STOPPING)

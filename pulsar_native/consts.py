@@ -50,6 +50,9 @@ ACTOR_TIMEOUT_TOLE = 0.3
 MIN_NOTIFY = 3.0
 MAX_NOTIFY = 60.0
 
+# Between two heartbeats of an actor whose loop sleeps, in seconds.
+REST = 600.0
+
 # Seconds between two rounds of the arbiter's own periodic task.
 MONITOR_TASK_PERIOD = 5.0
 

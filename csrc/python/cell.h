@@ -169,6 +169,12 @@ PyObject *pn_mailbox_get_cell(PyObject *op, PyObject *number);
 PyObject *pn_mailbox_list_cells(PyObject *op, PyObject *unused);
 PyObject *pn_mailbox_list_stalled(PyObject *op, PyObject *unused);
 
+#define PN_BUSY_DOC                                                           \
+    "busy($self, /)\n--\n\n"                                                  \
+    "Whether a request is under way, or a message waits, in any cell."
+
+PyObject *pn_mailbox_is_busy(PyObject *op, PyObject *unused);
+
 /* Whether number would be an actor of this node, and there is none. */
 bool pn_mailbox_lacks(MailboxObject *self, uint64_t number);
 

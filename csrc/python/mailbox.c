@@ -367,6 +367,7 @@ static PyMethodDef mailbox_methods[] = {
     METHOD("stalled", pn_mailbox_list_stalled, METH_NOARGS,
            "stalled($self, /)\n--\n\nThe cells in which a message waits for "
            "longer than slow, and did not when this was called before."),
+    METHOD("busy", pn_mailbox_is_busy, METH_NOARGS, PN_BUSY_DOC),
     METHOD("send", pn_mailbox_send, METH_FASTCALL,
            "send($self, target, command, args, kwargs, /)\n--\n\n"
            "Send a command; the future is its reply, or None for one "
@@ -398,9 +399,8 @@ static PyMethodDef mailbox_methods[] = {
            "loans."),
     METHOD("record", pn_mailbox_record, METH_VARARGS | METH_KEYWORDS,
            "record($self, recorder, manager, kind, name, *, turns=False)\n"
-           "--\n\n"
-           "Write what happens into this Recorder; turns: those of the loop, "
-           "too, as far as they are seen here."),
+           "--\n\nWrite what happens into this Recorder; turns: those of the "
+           "loop, too, as far as they are seen here."),
     METHOD("note_state", pn_mailbox_note_state, METH_O,
            "note_state($self, state, /)\n--\n\nWrite that, too."),
     METHOD("fileno", mailbox_fileno, METH_NOARGS,

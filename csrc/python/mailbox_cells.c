@@ -104,6 +104,25 @@ pn_mailbox_list_stalled(PyObject *op, PyObject *unused)
     return list;
 }
 
+static bool
+has_work(const CellObject *cell)
+{
+    return cell->inflight != 0 || pn_cell_waiting(cell) != 0;
+}
+
+PyObject *
+pn_mailbox_is_busy(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    const MailboxObject *self = (const MailboxObject *)op;
+    bool busy = self->main != NULL && has_work(self->main);
+    size_t cursor = 0;
+    const pn_map_entry *entry;
+    while (!busy && (entry = pn_map_next(&self->cells, &cursor)) != NULL)
+        busy = has_work(entry->value);
+    return PyBool_FromLong(busy);
+}
+
 PyObject *
 pn_mailbox_get_cell(PyObject *op, PyObject *number)
 {

@@ -218,6 +218,23 @@ recorder_awake(PyObject *op, PyObject *node)
     return of_node(op, node, awake_of);
 }
 
+PyDoc_STRVAR(asleep_doc,
+             "asleep($self, node, /)\n--\n\n"
+             "Whether the node's loop tells when it sleeps, and does; None\n"
+             "without it.");
+
+static PyObject *
+asleep_of(const pn_recorder_loop *loop)
+{
+    return PyBool_FromLong(pn_recorder_is_asleep(loop));
+}
+
+static PyObject *
+recorder_asleep(PyObject *op, PyObject *node)
+{
+    return of_node(op, node, asleep_of);
+}
+
 /* --- records --- */
 
 static bool
@@ -417,6 +434,7 @@ static PyMethodDef recorder_methods[] = {
     {"busy", recorder_busy, METH_O, busy_doc},
     {"beats", recorder_beats, METH_O, beats_doc},
     {"awake", recorder_awake, METH_O, awake_doc},
+    {"asleep", recorder_asleep, METH_O, asleep_doc},
     {"records", recorder_records, METH_VARARGS, records_doc},
     {"doom", recorder_doom, METH_VARARGS, doom_doc},
     {"begun", recorder_begun, METH_NOARGS, begun_doc},

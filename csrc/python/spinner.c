@@ -20,6 +20,7 @@ typedef struct {
     pn_spin spin;
     PyObject *serve; /* called in select when `served` is ready, or NULL */
     int served;
+    PyObject *stir;     /* called once, when a rest has ended; or NULL */
     PyObject *recorder; /* holds where to tell of turns, or NULL */
     pn_recorder_loop *loop;
     uint64_t node; /* whose that is, while it is */
@@ -64,6 +65,7 @@ spinner_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->page.obj);
     Py_VISIT(self->serve);
+    Py_VISIT(self->stir);
     Py_VISIT(self->recorder);
     return 0;
 }
@@ -73,6 +75,7 @@ spinner_clear(PyObject *op)
 {
     SpinnerObject *self = (SpinnerObject *)op;
     Py_CLEAR(self->serve);
+    Py_CLEAR(self->stir);
     self->loop = NULL;
     Py_CLEAR(self->recorder);
     return 0;
@@ -194,6 +197,37 @@ tells(const SpinnerObject *self)
     return self->loop != NULL && self->loop->node == self->node;
 }
 
+/* The loop rests no more. Gives the list, or NULL with an exception. */
+static PyObject *
+end_rest(SpinnerObject *self, PyObject *list)
+{
+    PyObject *call = self->stir;
+    self->stir = NULL;
+    PyObject *done = PyObject_CallNoArgs(call);
+    Py_DECREF(call);
+    if (done == NULL)
+        Py_CLEAR(list);
+    Py_XDECREF(done);
+    return list;
+}
+
+/* Sleep, and have the page tell of it. It tells that the loop is awake before
+ * the GIL is waited for: who does not get it is not asleep. */
+static int
+sleep_until_events(SpinnerObject *self, struct epoll_event *events, int64_t ns)
+{
+    int count;
+    pn_recorder_loop *loop = tells(self) ? self->loop : NULL;
+    if (loop != NULL)
+        pn_recorder_sleep(loop);
+    Py_BEGIN_ALLOW_THREADS
+    count = wait_for_events(&self->spin, events, ns);
+    if (loop != NULL)
+        pn_recorder_beat(loop, pn_clock_now());
+    Py_END_ALLOW_THREADS
+    return count;
+}
+
 static PyObject *
 spinner_select(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -207,18 +241,15 @@ spinner_select(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     }
     if (read_timeout(args[0], &ns) < 0)
         return NULL;
-    if (tells(self))
-        pn_recorder_sleep(self->loop);
-    Py_BEGIN_ALLOW_THREADS
-    count = wait_for_events(&self->spin, events, ns);
-    Py_END_ALLOW_THREADS
-    if (tells(self))
-        pn_recorder_beat(self->loop, pn_clock_now());
+    count = sleep_until_events(self, events, ns);
     if (count < 0 && errno != EINTR)
         return PyErr_SetFromErrno(PyExc_OSError);
     if (count < 0 && PyErr_CheckSignals() < 0)
         return NULL;
-    return list_ready(self, args[1], events, count);
+    PyObject *list = list_ready(self, args[1], events, count);
+    bool woke = ns != 0 || count > 0;
+    return list != NULL && woke && self->stir != NULL ? end_rest(self, list)
+                                                      : list;
 }
 
 static PyObject *
@@ -235,6 +266,16 @@ spinner_serve(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     self->served = fd;
     Py_XSETREF(self->serve, args[1] == Py_None ? NULL : Py_NewRef(args[1]));
     Py_RETURN_NONE;
+}
+
+static PyObject *
+spinner_rest(PyObject *op, PyObject *call)
+{
+    SpinnerObject *self = (SpinnerObject *)op;
+    if (!tells(self))
+        Py_RETURN_FALSE;
+    Py_XSETREF(self->stir, Py_NewRef(call));
+    Py_RETURN_TRUE;
 }
 
 static PyObject *
@@ -271,6 +312,11 @@ static PyMethodDef spinner_methods[] = {
      PyDoc_STR("record($self, recorder, node, /)\n--\n\n"
                "Write into this Recorder when the node's loop sleeps and "
                "wakes; None for it: no more.")},
+    {"rest", spinner_rest, METH_O,
+     PyDoc_STR("rest($self, call, /)\n--\n\n"
+               "Have select call call(), once, after it has slept or found "
+               "something. False, and no call, unless a Recorder tells of "
+               "that sleep.")},
     {NULL, NULL, 0, NULL},
 };
 

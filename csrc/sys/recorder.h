@@ -274,6 +274,13 @@ typedef struct {
     char command[PN_RECORDER_COMMAND + 1];
 } pn_recorder_busy;
 
+/* Whether the loop sleeps, as far as it tells. */
+static inline bool
+pn_recorder_is_asleep(const pn_recorder_loop *loop)
+{
+    return loop->beats != 0 && loop->turned == 0 && loop->awake == 0;
+}
+
 /* Whether a plain function runs in the loop, and which. */
 bool pn_recorder_is_busy(const pn_recorder_loop *loop, pn_recorder_busy *out);
 

@@ -132,7 +132,8 @@ class Config:
     timeout            30       seconds of silence, outside plain functions,
                                 after which an actor is hung and ended; 0:
                                 never. The heartbeat follows it (0.3 of it,
-                                between 3 and 60, at most half of it)
+                                between 3 and 60, at most half of it; 600
+                                while the loop sleeps)
     drain_timeout      25       seconds that a draining actor may take for
                                 what it has begun or has in its queue
     exit_timeout       3        seconds that running commands, and then

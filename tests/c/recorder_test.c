@@ -330,12 +330,16 @@ test_beats_count_turns(void)
 {
     pn_recorder recorder = made();
     pn_recorder_loop *loop = pn_recorder_enter(&recorder, 1, 0, "", "");
+    CHECK(!pn_recorder_is_asleep(loop)); /* it has not told anything */
     pn_recorder_beat(loop, 5);
     CHECK(loop->beats == 1 && loop->awake == 5);
+    CHECK(!pn_recorder_is_asleep(loop));
     pn_recorder_sleep(loop);
     CHECK(loop->beats == 1 && loop->awake == 0);
+    CHECK(pn_recorder_is_asleep(loop));
     pn_recorder_turn(loop, 7);
     CHECK(loop->beats == 2 && loop->awake == 0 && loop->turned == 7);
+    CHECK(!pn_recorder_is_asleep(loop)); /* it only tells of ends of turns */
     pn_recorder_close(&recorder);
 }
 

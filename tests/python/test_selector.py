@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import selectors
 import signal
 import socket
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from wire_help import Port
 
 import pulsar_native
+from pulsar_native._native import Mailbox, Recorder
 from pulsar_native._selector import SpinningSelector
 
 
@@ -203,3 +206,66 @@ def test_usable_cpus_follow_the_affinity():
         assert pulsar_native.usable_cpus() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.fixture
+def told(selector: SpinningSelector) -> Iterator[SpinningSelector]:
+    """It tells a flight recorder of its turns."""
+    recorder = Recorder()
+    mailbox = Mailbox(7, None, Port(pickle.loads))
+    mailbox.record(recorder, 0, "process", "seven")
+    selector.record(recorder, 7)
+    yield selector
+    mailbox.close()
+
+
+def test_who_rests_is_called_once_it_has_slept(told: SpinningSelector):
+    calls: list[int] = []
+    assert told.rest(lambda: calls.append(1))
+    assert told.select(0) == []
+    assert calls == []
+    assert told.select(0.001) == []
+    assert calls == [1]
+    assert told.select(0.001) == []
+    assert calls == [1]
+
+
+def test_who_rests_is_called_for_what_is_found(
+    told: SpinningSelector, pair: Any
+):
+    ours, theirs = pair
+    calls: list[int] = []
+    key = told.register(ours, selectors.EVENT_READ)
+    assert told.rest(lambda: calls.append(1))
+    theirs.send(b"!")
+    assert told.select(0) == [(key, selectors.EVENT_READ)]
+    assert calls == [1]
+
+
+def test_who_rests_is_called_after_what_is_served(
+    told: SpinningSelector, pair: Any
+):
+    ours, theirs = pair
+    calls: list[bytes] = []
+    told.register(ours, selectors.EVENT_READ)
+    told.serve(ours.fileno(), lambda: calls.append(ours.recv(10)))
+    assert told.rest(lambda: calls.append(b"woken"))
+    theirs.send(b"served")
+    assert told.select(None) == []
+    assert calls == [b"served", b"woken"]
+
+
+def test_what_the_end_of_a_rest_raises_is_raised_once(told: SpinningSelector):
+    assert told.rest(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        told.select(0.001)
+    assert told.select(0.001) == []
+
+
+def test_who_tells_nobody_of_its_sleep_does_not_rest(
+    selector: SpinningSelector,
+):
+    calls: list[int] = []
+    assert not selector.rest(lambda: calls.append(1))
+    assert selector.select(0.001) == []
+    assert calls == []
