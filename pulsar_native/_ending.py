@@ -104,11 +104,14 @@ def _clear_modules(shared: Shared) -> None:
     modules.clear()
     commands.table.clear()
     gc.collect()
+    survived = False
     for reference in references:
         module = reference()
         if module is not None:
+            survived = True
             _clear(vars(module))
-    gc.collect()
+    if survived:
+        gc.collect()
 
 
 # What the ends of objects may yet need.
