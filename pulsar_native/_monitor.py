@@ -40,6 +40,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         "_link_lost",
         "_owner",
         "_reason",
+        "_said_last",
         "_spawned",
         "_started",
         "_timers",
@@ -74,6 +75,7 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         self._failure: bytes | None = None  # of its constructor
         self._link_lost: str | None = None
         self._reason: tuple[str, int | None] | None = None
+        self._said_last = False  # having given up what it waited for
         self._started = False
         self._unique = False
         self._timers: list[asyncio.TimerHandle] = []
@@ -148,7 +150,9 @@ class ActorProxyMonitor(ActorProxy[T_co]):
         well = code == 0 and end.signal is None
         recorder = getattr(self.carrier, "recorder", None)
         begun = None
-        if end.signal is not None and isinstance(recorder, Recorder):
+        # What lies in its link unread may be answers: begun, and done.
+        read = self._link_lost is not None
+        if read and end.signal is not None and isinstance(recorder, Recorder):
             begun = recorder.begun()
         return Down(
             self.aid,

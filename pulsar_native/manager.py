@@ -290,7 +290,7 @@ class Manager(NodeActor):
             if not waiter.done():
                 waiter.set_result(None)
         self._watches.ended(down)
-        if down.exit_code != 0:  # else it has given up what it waited for
+        if not child._said_last:  # else it has given up what it waited for
             self._dooms.has_ended(child.number)
         self.logger.debug("%r has ended: %s", child, down.reason)
 
@@ -355,6 +355,7 @@ class Manager(NodeActor):
             self._on_hello(child, id)
         elif kind == KIND_DOWN and id == child.number:
             self._on_last_words(child, payload)
+            child._said_last = True
             child.stopping_start = time.monotonic()
             self._lives.leaves(source)
         elif kind == KIND_FAILURE:

@@ -62,9 +62,11 @@ tell(const RequestObject *request)
 {
     MailboxObject *self = request->cell->mailbox;
     pn_recorder_ask begun[PN_RECORDER_BEGUN];
-    pn_recorder_ask ask = {request->source, request->id};
+    pn_recorder_ask ask = {0}; /* a tell is nobody's: none can give it up */
     if (self->flight.page == NULL)
         return 0;
+    if (request->id != 0)
+        ask = (pn_recorder_ask){request->source, request->id};
     uint32_t count = list_begun(self, begun);
     self->fuse_number =
         pn_recorder_light(self->flight.page, ask, begun, count);

@@ -5,6 +5,7 @@
 #include "python/future.h"
 #include "python/mailbox_direct.h"
 #include "python/mailbox_flight.h"
+#include "python/mailbox_fuse.h"
 #include "python/mailbox_park.h"
 #include "python/mailbox_payload.h"
 #include "python/serializer.h"
@@ -121,14 +122,22 @@ receive_error(MailboxObject *self, const pn_mail *message)
 }
 
 /* An ask to a name has gone to this actor. One that was cancelled meanwhile
- * is not wanted there. */
+ * is not wanted there, and may cost what runs for it. */
 static void
 receive_bound(MailboxObject *self, const pn_envelope *env)
 {
-    if (pn_map_get(&self->pending.waiters, env->id) == NULL)
-        pn_mailbox_send_cancel(self, env->source, env->target, env->id);
-    else
+    pn_waiter gone = {
+        .id = env->id,
+        .source = env->target,
+        .target = env->source,
+        .kill = true, /* as far as anybody knows here */
+    };
+    if (pn_map_get(&self->pending.waiters, env->id) != NULL) {
         pn_pending_bind(&self->pending, env->id, env->source);
+        return;
+    }
+    pn_mailbox_send_cancel(self, env->source, env->target, env->id);
+    pn_mailbox_doom(self, &gone);
 }
 
 /* An item of a stream. What cannot be unpickled ends it. */

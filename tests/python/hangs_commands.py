@@ -54,6 +54,28 @@ async def asks_to_be_killed(request: Any, target: Any) -> object:
 
 
 @pn.command()
+async def asks_and_exits(request: Any, target: Any) -> None:
+    """Ends without last words, as if all were well."""
+    asked = pn.send(target, may_be_killed, 3600.0)
+    await asyncio.sleep(0.2)
+    os._exit(0 if not asked.done() else 1)
+
+
+@pn.command()
+async def tells_and_exits(request: Any, target: Any) -> None:
+    """Tells a busy one, and is gone before that is looked at."""
+    await pn.tell(target, may_be_killed, 1.0)
+    assert request.actor.mailbox.flush()
+    os._exit(1)
+
+
+@pn.command()
+async def asks_name_and_cancels(request: Any, name: str) -> None:
+    """Before it knows whose name that is."""
+    pn.send(name, may_be_killed, 3600.0).cancel()
+
+
+@pn.command()
 async def pings_pool(request: Any, pool: Any) -> object:
     """One of its workers."""
     return await pool.send("ping")

@@ -11,11 +11,14 @@ import pytest
 from actors_help import ask, failure, leftovers, run
 from hangs_commands import (
     Worker,
+    asks_and_exits,
+    asks_name_and_cancels,
     asks_to_be_killed,
     may_be_killed,
     pings_pool,
     rests,
     spins_here,
+    tells_and_exits,
 )
 
 import pulsar_native as pn
@@ -259,6 +262,63 @@ def test_function_whose_caller_ends_costs_its_process(
         assert isinstance(
             await failure(asked), (pn.ActorDown, asyncio.CancelledError)
         )
+        assert (await watched).signal == signal.SIGKILL
+
+    run(main)
+
+
+def test_function_whose_caller_exits_as_if_well_costs_its_process() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        other = await pn.spawn()
+        watched = pn.watch(child)
+        asked = pn.send(other, asks_and_exits, child)
+        assert isinstance(await failure(asked), pn.ActorDown)
+        assert (await watched).signal == signal.SIGKILL
+
+    run(main)
+
+
+def test_function_asked_of_a_name_and_cancelled_at_once_does_so() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn(name="victim")
+        other = await pn.spawn()
+        watched = pn.watch(child)
+        await pn.send(other, asks_name_and_cancels, "victim")
+        pinged = asyncio.ensure_future(pn.send(child, "ping"))
+        ends = {pinged, watched}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.gather(pinged, return_exceptions=True)
+        assert pinged.exception() is None or await watched
+
+    run(main)
+
+
+def test_function_that_was_told_outlives_its_teller() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        other = await pn.spawn()
+        busy = pn.send(child, spins_here, 0.3)
+        told = pn.send(other, tells_and_exits, child)
+        assert isinstance(await failure(told), pn.ActorDown)
+        await busy
+        await _runs(child)
+        assert await pn.send(child, "ping") == "pong"
+
+    run(main)
+
+
+def test_nothing_keeps_the_arbiter_from_ending_it() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        watched = pn.watch(child)
+        asked = pn.send(child, may_be_killed, FOREVER)
+        await _runs(child)
+        before = asyncio.all_tasks()
+        asked.cancel()
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
         assert (await watched).signal == signal.SIGKILL
 
     run(main)
