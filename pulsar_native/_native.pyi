@@ -255,6 +255,14 @@ class Request:
     def cancelled(self) -> bool: ...
     @property
     def _baggage(self) -> bytes | None: ...
+    def _call(
+        self,
+        command: BaseCommand,
+        first: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
 
 @final
 class Replier:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from .exceptions import (
 from .proxy import ActorProxy, aid_of, node_of
 
 if TYPE_CHECKING:
+    from ._command import AnyCommand
     from ._native import Cell, Mailbox, Request
     from .actor import Actor
     from .node import NodeActor
@@ -159,13 +160,15 @@ class Port:
 
     async def defer(
         self,
-        function: Callable[..., Any],
         request: Request,
+        command: AnyCommand,
+        first: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
     ) -> Any:
-        """Run a command behind the tasks that have not begun yet."""
-        result = function(request, *args, **(kwargs or {}))
+        """Run a command behind the tasks that have not begun yet; *first* is
+        what its function gets first."""
+        result = request._call(command, first, args, kwargs)
         return await result if hasattr(result, "__await__") else result
 
     def control(self, kind: int, source: int, id: int, payload: bytes) -> None:

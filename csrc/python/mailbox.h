@@ -79,23 +79,23 @@ typedef struct {
     PyObject *dump_error; /* (exception) -> bytes */
     PyObject *load_error; /* (source, condition, bytes) -> exception */
     PyObject *start_task; /* (awaitable, context) -> Task */
-    PyObject *defer;      /* (function, request, args, kwargs) -> awaitable */
-    PyObject *lend;       /* (cell, args, kwargs) -> (args, kwargs, release) */
-    PyObject *drive;      /* (source, iterator or awaitable) -> coroutine */
-    PyObject *control;    /* (kind, source, id, bytes) -> None */
-    PyObject *lost;       /* (number, status, text) -> None */
-    PyObject *fatal;      /* (cell, exception) -> None; may raise it */
-    PyObject *failed;     /* (cell, exception of a tell) -> None */
-    PyObject *resolve;    /* (target) -> (number, name or None) */
-    PyObject *explain;    /* (number, name) -> (condition, bytes) */
-    PyObject *doom;       /* (source, target, id) -> None: see waiter.kill */
-    PyObject *define;     /* (target number, serial since) -> serial */
-    PyObject *introduce;  /* (target, source) -> None */
-    PyObject *proxy;      /* (number) -> ActorProxy */
-    PyObject *actor;      /* (cell) -> its actor, made now */
-    PyObject *progress;   /* (cell, source, id) -> Request.progress */
-    PyObject *table;      /* dict: command name -> BaseCommand */
-    PyObject *names;      /* dict: name or aid -> number */
+    PyObject *defer; /* (request, command, first, args, kwargs) -> awaitable */
+    PyObject *lend;  /* (cell, args, kwargs) -> (args, kwargs, release) */
+    PyObject *drive; /* (source, iterator or awaitable) -> coroutine */
+    PyObject *control;   /* (kind, source, id, bytes) -> None */
+    PyObject *lost;      /* (number, status, text) -> None */
+    PyObject *fatal;     /* (cell, exception) -> None; may raise it */
+    PyObject *failed;    /* (cell, exception of a tell) -> None */
+    PyObject *resolve;   /* (target) -> (number, name or None) */
+    PyObject *explain;   /* (number, name) -> (condition, bytes) */
+    PyObject *doom;      /* (source, target, id) -> None: see waiter.kill */
+    PyObject *define;    /* (target number, serial since) -> serial */
+    PyObject *introduce; /* (target, source) -> None */
+    PyObject *proxy;     /* (number) -> ActorProxy */
+    PyObject *actor;     /* (cell) -> its actor, made now */
+    PyObject *progress;  /* (cell, source, id) -> Request.progress */
+    PyObject *table;     /* dict: command name -> BaseCommand */
+    PyObject *names;     /* dict: name or aid -> number */
 } pn_port;
 
 struct CellObject;

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "python/command.h"
 #include "python/future.h"
+#include "python/mailbox_defer.h"
 #include "python/mailbox_flight.h"
 #include "python/mailbox_fuse.h"
 #include "python/mailbox_payload.h"
@@ -138,9 +139,7 @@ load_arguments(RequestObject *request, const BaseCommandObject *command,
                : pn_serializer_load_all(request->serializer, args, kwargs);
 }
 
-/* Call a command with what it gets first, its request or its object. Before
- * 3.12 a task begins in a later iteration: what came behind it must not begin
- * before it, so it becomes a task too. */
+/* Call a command with what it gets first, its request or its object. */
 static PyObject *
 call_command(RequestObject *request, const BaseCommandObject *command,
              PyObject *args, PyObject *kwargs)
@@ -157,9 +156,7 @@ call_command(RequestObject *request, const BaseCommandObject *command,
     Py_INCREF(function);
     Py_INCREF(first);
     if (cell->mailbox->unbegun > 0)
-        result = PyObject_CallFunctionObjArgs(
-            cell->mailbox->port.defer, function, first, args,
-            kwargs == NULL ? Py_None : kwargs, NULL);
+        result = pn_mailbox_defer(request, command, first, args, kwargs);
     else
         result = call_function(function, first, args, kwargs);
     Py_DECREF(first);

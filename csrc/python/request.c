@@ -1,6 +1,7 @@
 #include "python/request.h"
 
 #include "python/future.h"
+#include "python/mailbox_defer.h"
 #include "sys/clock.h"
 
 #include <stddef.h>
@@ -273,6 +274,13 @@ static PyGetSetDef request_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMethodDef request_methods[] = {
+    {"_call", pn_request_call, METH_VARARGS,
+     PyDoc_STR("_call($self, command, first, args, kwargs, /)\n--\n\n"
+               "Call the function of a command that was deferred.")},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyMemberDef request_members[] = {
     {"cancelled", T_BOOL, offsetof(RequestObject, cancelled), READONLY,
      "Whether nobody waits for its answer any more."},
@@ -285,13 +293,10 @@ PyDoc_STRVAR(request_doc,
              "What a command gets first: who runs it, who asked, until when.");
 
 static PyType_Slot request_slots[] = {
-    {Py_tp_doc, (void *)request_doc},
-    {Py_tp_getset, request_getset},
-    {Py_tp_members, request_members},
-    {Py_tp_traverse, request_traverse},
-    {Py_tp_clear, request_clear},
-    {Py_tp_dealloc, request_dealloc},
-    {0, NULL},
+    {Py_tp_doc, (void *)request_doc},   {Py_tp_getset, request_getset},
+    {Py_tp_methods, request_methods},   {Py_tp_members, request_members},
+    {Py_tp_traverse, request_traverse}, {Py_tp_clear, request_clear},
+    {Py_tp_dealloc, request_dealloc},   {0, NULL},
 };
 
 static PyType_Spec request_spec = {

@@ -140,9 +140,9 @@ class Port:
         items.close()
 
     async def defer(
-        self, function: Any, request: Any, args: Any, kwargs: Any
+        self, request: Any, command: Any, first: Any, args: Any, kwargs: Any
     ) -> Any:
-        return function(request, *args, **(kwargs or {}))
+        return request._call(command, first, args, kwargs)
 
     def control(self, *told: Any) -> None:
         self.told.append(("control", *told))

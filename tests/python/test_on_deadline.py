@@ -54,6 +54,33 @@ def test_function_past_its_deadline_costs_its_process(kind: str) -> None:
     run(main)
 
 
+def test_function_behind_coroutines_that_begin_costs_its_process() -> None:
+    async def main() -> None:
+        child = await pn.spawn()
+        await pn.send(child, "ping")
+        for _ in range(3):
+            pn.send(child, rests).add_done_callback(lambda f: f.exception())
+        asked = killing(child, spins_here, FOREVER)
+        assert isinstance(await failure(asked), pn.AskTimeout)
+        await _killed(child)
+
+    run(main)
+
+
+def test_function_behind_coroutines_that_begin_is_no_silence() -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        await pn.send(child, "ping")
+        resting = [pn.send(child, rests) for _ in range(3)]
+        asked = pn.send(child, spins_here, 0.3)
+        await _runs(child, "spins_here")
+        assert await asked == "spun"
+        for each in resting:
+            each.cancel()
+
+    run(main)
+
+
 def test_its_end_tells_where_it_was() -> None:
     async def main() -> None:
         child: Any = await pn.spawn()
