@@ -53,8 +53,8 @@ class Dooms:
         recorder = getattr(child.carrier, "recorder", None)
         if not isinstance(recorder, Recorder):
             return
-        busy = recorder.busy(child.number)
         if recorder.doom(source, id):
+            busy = recorder.busy(child.number)
             what = "a command" if busy is None else f"the command {busy[0]!r}"
             reason = f"killed, as nobody waited any more for {what} of it"
             self._manager.explain_end(child, reason)

@@ -203,8 +203,13 @@ class ManagedActor(NodeActor):
         if stable != self._last_info:
             self._last_info = stable
             told = self.mailbox.send("arbiter", "notify", (info,), {})
-            told.add_done_callback(_ignore)
+            told.add_done_callback(self._have_told)
         elif self._may_rest():
+            self._rest()
+
+    def _have_told(self, told: asyncio.Future[Any]) -> None:
+        _ignore(told)
+        if self._ticker is not None and self._may_rest():
             self._rest()
 
     def _may_rest(self) -> bool:
