@@ -66,6 +66,7 @@ from .exceptions import (
 )
 from .executor import Executor
 from .kinds import get_kind, register_kind
+from .loop import EventLoopPolicy, Loop, new_event_loop, run
 from .messages import call, send, send_threadsafe, tell
 from .monitor import Monitor
 from .pool import Pool
@@ -100,12 +101,14 @@ __all__ = [
     "DeadLetterWatch",
     "DeadlockError",
     "Down",
+    "EventLoopPolicy",
     "Executor",
     "ForkServerError",
     "ForkedError",
     "HaltServer",
     "ImproperlyConfigured",
     "Later",
+    "Loop",
     "MailboxFull",
     "MessageTooBig",
     "Method",
@@ -136,8 +139,10 @@ __all__ = [
     "get_proxy",
     "is_actor",
     "metrics",
+    "new_event_loop",
     "propagate",
     "register_kind",
+    "run",
     "send",
     "send_after",
     "send_threadsafe",

@@ -7,8 +7,10 @@
 #include "python/forkserver.h"
 #include "python/frame.h"
 #include "python/frameparser.h"
+#include "python/handle.h"
 #include "python/immortal.h"
 #include "python/lives.h"
+#include "python/loop.h"
 #include "python/mailbox_type.h"
 #include "python/memory.h"
 #include "python/parcel.h"
@@ -51,6 +53,11 @@ static const borrowed_name borrowed[] = {
     FROM(future, "asyncio", "Future"),
     FROM(pickle_dumps, "pickle", "dumps"),
     FROM(protocol, "pickle", "HIGHEST_PROTOCOL"),
+    FROM(asyncio_handle, "asyncio.events", "Handle"),
+    FROM(asyncio_timer, "asyncio.events", "TimerHandle"),
+    FROM(report_error, "pulsar_native._loop_words", "report_error"),
+    FROM(run_debugged, "pulsar_native._loop_words", "run_debugged"),
+    FROM(extract_stack, "pulsar_native._loop_words", "extract_stack"),
 };
 
 /* What the files of this room add, in that order: heap types, which the state
@@ -66,7 +73,8 @@ static const add_type types[] = {
     pn_add_down,       pn_add_plain,       pn_add_memory,
     pn_add_parcel,     pn_add_askfuture,   pn_add_sink,
     pn_add_source,     pn_add_stream,      pn_add_system,
-    pn_add_restarts,   pn_add_lives,       NULL,
+    pn_add_restarts,   pn_add_lives,       pn_add_handle,
+    pn_add_loop,       NULL,
 };
 
 /* Names of methods that are called often. */
@@ -76,11 +84,13 @@ intern_names(pn_state *state)
     PyObject **members[] = {&state->done,       &state->result,
                             &state->set_result, &state->set_exception,
                             &state->lower,      &state->add_done_callback,
-                            &state->release};
+                            &state->release,    &state->time,
+                            &state->cancelled};
     const char *const names[] = {"done",       "result",
                                  "set_result", "set_exception",
                                  "lower",      "add_done_callback",
-                                 "release"};
+                                 "release",    "time",
+                                 "_cancelled"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *members[i] = PyUnicode_InternFromString(names[i]);
         if (*members[i] == NULL)

@@ -61,6 +61,16 @@ typedef struct {
     PyObject *restarts_type;    /* type Restarts */
     PyObject *frame_type;       /* type Frame */
     PyObject *frameparser_type; /* type FrameParser */
+    PyObject *asyncio_handle;   /* asyncio.Handle */
+    PyObject *asyncio_timer;    /* asyncio.TimerHandle */
+    PyObject *handle_type;      /* type Handle */
+    PyObject *timer_type;       /* type TimerHandle */
+    PyObject *loop_type;        /* type LoopCore */
+    PyObject *report_error;     /* of _loop_words */
+    PyObject *run_debugged;
+    PyObject *extract_stack;
+    PyObject *time;      /* interned: loop.time */
+    PyObject *cancelled; /* interned: handle._cancelled */
     PyObject *entropy;          /* capsule of a pn_entropy: masking keys */
 } pn_state;
 
