@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import traceback
 from asyncio import base_events, format_helpers
@@ -31,19 +30,24 @@ def report_error(handle: Any, error: BaseException) -> None:
     loop.call_exception_handler(context)
 
 
-def run_debugged(loop: Any, handle: asyncio.Handle) -> None:
+def run_debugged(loop: Any, handle: Any) -> None:
     """Run it, and warn if that takes long."""
-    if handle._cancelled:  # type: ignore[attr-defined]
-        return
-    start = loop.time()
-    handle._run()  # type: ignore[attr-defined]
-    took = loop.time() - start
-    if took >= loop.slow_callback_duration:
-        logger.warning(
-            "Executing %s took %.3f seconds",
-            base_events._format_handle(handle),  # type: ignore[attr-defined]
-            took,
-        )
+    try:
+        if handle._cancelled:
+            return
+        start = loop.time()
+        handle._run()
+        took = loop.time() - start
+        if took >= loop.slow_callback_duration:
+            words: Any = base_events
+            logger.warning(
+                "Executing %s took %.3f seconds",
+                words._format_handle(handle),
+                took,
+            )
+    finally:
+        # This frame may live on in the traceback of what the handle keeps.
+        handle = None
 
 
 def extract_stack() -> traceback.StackSummary:

@@ -8,6 +8,7 @@ being completed by a subclass.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -116,9 +117,10 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     # --- signals: sockets are made when the first handler is added ---
 
     def _make_self_pipe(self) -> None:
-        pass
+        self._internal_fds += 1  # what wakes it, made when it is needed
 
     def _close_self_pipe(self) -> None:
+        self._internal_fds -= 1
         ours, theirs = self._ssock_made, self._csock_made
         self._ssock_made = self._csock_made = None
         if ours is not None and theirs is not None:
@@ -162,7 +164,12 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if not self._signal_handlers and _in_main_thread():
             before = signal.set_wakeup_fd(-1)
             signal.set_wakeup_fd(before, warn_on_full_buffer=False)
-        super().add_signal_handler(sig, callback, *args)
+        try:
+            super().add_signal_handler(sig, callback, *args)
+        except BaseException:
+            if before >= 0:
+                signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+            raise
         if before >= 0:
             self._wakeup_before = before
 
@@ -172,18 +179,16 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         before = self._wakeup_before
         if removed and before >= 0 and not self._signal_handlers:
             self._wakeup_before = -1
-            try:
+            # It may have been closed meanwhile.
+            with contextlib.suppress(ValueError, OSError):
                 signal.set_wakeup_fd(before, warn_on_full_buffer=False)
-            except (ValueError, OSError):
-                pass  # it was closed meanwhile
         return removed
 
     def _process_self_data(self, data: bytes) -> None:
         if self._wakeup_before >= 0:
-            try:
+            # Full or closed: its owner has heard of signals.
+            with contextlib.suppress(OSError):
                 os.write(self._wakeup_before, data)
-            except OSError:
-                pass  # full, or closed: its owner has heard of signals
         super()._process_self_data(data)
 
 
@@ -214,6 +219,10 @@ def run(
     main: Coroutine[Any, Any, T], *, debug: bool | None = None
 ) -> T:
     """As asyncio.run, on a loop of this package."""
+    if events._get_running_loop() is not None:
+        raise RuntimeError(
+            "pulsar_native.run() cannot be called from a running event loop"
+        )
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)
 
@@ -231,6 +240,10 @@ _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 def _forget_loops() -> None:
     for loop in list(_loops):
         loop._forget()
+        if loop._signal_handlers:
+            # As asyncio does itself, from 3.12 on.
+            with contextlib.suppress(ValueError):
+                signal.set_wakeup_fd(-1)
 
 
 os.register_at_fork(after_in_child=_forget_loops)

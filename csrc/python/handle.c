@@ -4,6 +4,7 @@
 #include "python/loop.h"
 
 #include <stddef.h>
+#include <structmember.h>
 
 static int
 handle_traverse(PyObject *op, visitproc visit, void *arg)
@@ -40,8 +41,7 @@ handle_free(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     pn_handle *self = (pn_handle *)op;
     PyObject_GC_UnTrack(op);
-    if (self->weakrefs != NULL)
-        PyObject_ClearWeakRefs(op);
+    PyObject_ClearWeakRefs(op);
     (void)handle_clear(op);
     Py_CLEAR(self->cancelled);
     type->tp_free(op);
@@ -85,7 +85,9 @@ fill(pn_handle *self, PyObject *loop, PyObject *callback, PyObject *args,
     self->loop = Py_NewRef(loop);
     self->repr = Py_NewRef(Py_None);
     self->source_traceback = Py_NewRef(Py_None);
+#if PY_VERSION_HEX < 0x030c0000
     self->weakrefs = NULL;
+#endif
 }
 
 PyObject *
@@ -320,12 +322,18 @@ static const slot_place timer_places[] = {
     {NULL, 0},
 };
 
+#if PY_VERSION_HEX < 0x030c0000
+#define WEAKREFS offsetof(pn_handle, weakrefs)
+#else
+#define WEAKREFS (-4 * (Py_ssize_t)sizeof(PyObject *))
+#endif
+
 static int
 check_layout(PyObject *base, const slot_place *places, size_t size)
 {
     PyTypeObject *type = (PyTypeObject *)base;
     bool right = PyType_Check(base) && type->tp_basicsize == (Py_ssize_t)size &&
-                 type->tp_weaklistoffset == offsetof(pn_handle, weakrefs) &&
+                 type->tp_weaklistoffset == WEAKREFS &&
                  type->tp_dictoffset == 0;
     for (; right && places->name != NULL; places++) {
         PyObject *slot = PyObject_GetAttrString(base, places->name);

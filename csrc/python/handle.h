@@ -18,7 +18,9 @@ typedef struct {
     PyObject *loop;
     PyObject *repr;             /* None, or kept from before cancelling */
     PyObject *source_traceback; /* None but in debug mode */
-    PyObject *weakrefs;         /* owned by the weak references */
+#if PY_VERSION_HEX < 0x030c0000
+    PyObject *weakrefs; /* later it stands before the object */
+#endif
 } pn_handle;
 
 /* And those of asyncio.TimerHandle. */

@@ -249,9 +249,13 @@ moment_after(LoopObject *self, PyObject *delay)
 {
     if (self->thread_id == Py_None && pn_loop_learn_time(self) < 0)
         return NULL;
-    if (self->own_time && PyFloat_CheckExact(delay))
-        return PyFloat_FromDouble((double)pn_clock_now() / 1e9 +
-                                  PyFloat_AS_DOUBLE(delay));
+    if (self->own_time &&
+        (PyFloat_CheckExact(delay) || PyLong_CheckExact(delay))) {
+        double seconds = PyFloat_AsDouble(delay);
+        if (seconds == -1.0 && PyErr_Occurred())
+            return NULL;
+        return PyFloat_FromDouble((double)pn_clock_now() / 1e9 + seconds);
+    }
     PyObject *now = PyObject_CallMethodNoArgs((PyObject *)self,
                                               self->state->time);
     PyObject *when = now == NULL ? NULL : PyNumber_Add(now, delay);
