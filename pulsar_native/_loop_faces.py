@@ -84,7 +84,9 @@ class _Map(Mapping[Any, selectors.SelectorKey]):
     def __init__(self, core: LoopCore) -> None:
         self._core = core
 
-    def __getitem__(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+    def __getitem__(
+        self, fileobj: FileDescriptorLike
+    ) -> selectors.SelectorKey:
         try:
             handles = self._core._watchers(fileobj)
         except ValueError:
@@ -111,10 +113,21 @@ class Watches(selectors.BaseSelector):
     def __init__(self, core: LoopCore) -> None:
         self._map = _Map(core)
 
-    def _refuse(self, *args: object) -> Any:
-        raise NotImplementedError("this loop's descriptors are its own")
+    def register(
+        self, fileobj: FileDescriptorLike, events: int, data: Any = None
+    ) -> selectors.SelectorKey:
+        """Refused: add_reader and add_writer do this."""
+        raise NotImplementedError("this loop watches its descriptors itself")
 
-    register = unregister = modify = select = _refuse
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        """Refused: remove_reader and remove_writer do this."""
+        raise NotImplementedError("this loop watches its descriptors itself")
+
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        """Refused: the loop's turns do this."""
+        raise NotImplementedError("this loop watches its descriptors itself")
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         """Who waits for which descriptor."""

@@ -12,8 +12,18 @@ from collections.abc import (
 from contextvars import Context, ContextVar
 from selectors import SelectorKey
 from types import GenericAlias
-from typing import Any, Literal, NoReturn, Self, TypeAlias, TypeVar, final
+from typing import (
+    Any,
+    Literal,
+    NoReturn,
+    Self,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+    final,
+)
 
+from _typeshed import FileDescriptorLike
 from typing_extensions import Buffer, disjoint_base
 
 from ._progress import Progress
@@ -21,6 +31,7 @@ from .actor import Actor
 from .proxy import ActorProxy
 
 _T_co = TypeVar("_T_co", covariant=True)
+_Ts = TypeVarTuple("_Ts")
 
 # index, monotonic ns, what, kind, source, target, id, size, name
 _Line: TypeAlias = tuple[int, int, int, int, int, int, int, int, str]
@@ -633,16 +644,19 @@ class Spinner:
     def record(self, recorder: Recorder | None, node: int, /) -> None: ...
     def rest(self, call: Callable[[], object], /) -> bool: ...
 
+@final
 class Handle(asyncio.Handle):
     """What call_soon gives: asyncio.Handle."""
 
     def _run(self) -> None: ...
 
+@final
 class TimerHandle(asyncio.TimerHandle):
     """What call_later gives: asyncio.TimerHandle."""
 
     def _run(self) -> None: ...
 
+@disjoint_base
 class LoopCore:
     """The core of pulsar_native.Loop: queue, timers, descriptors, turns."""
 
@@ -655,28 +669,28 @@ class LoopCore:
     def _forked(self) -> bool: ...
     def call_soon(
         self,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> Handle: ...
     def call_soon_threadsafe(
         self,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> Handle: ...
     def call_later(
         self,
         delay: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
     def call_at(
         self,
         when: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
     def time(self) -> float: ...

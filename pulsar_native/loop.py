@@ -17,21 +17,23 @@ import threading
 import weakref
 from asyncio import events
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from . import _selector
+from ._loop_base import StockLoop
 from ._loop_faces import Ready, Timers, Watches
 from ._native import LoopCore
 
 __all__ = ["EventLoopPolicy", "Loop", "new_event_loop", "run"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 # Seconds of looking before sleeping, at most.
 _SPIN = 50e-6
 
 
-class Loop(LoopCore, asyncio.SelectorEventLoop):
+class Loop(LoopCore, StockLoop):
     """An asyncio event loop; everything that asyncio documents is there."""
 
     def __init__(self) -> None:
@@ -154,7 +156,10 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         self._csock_made = value
 
     def add_signal_handler(
-        self, sig: int, callback: Callable[..., object], *args: Any
+        self,
+        sig: int,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
     ) -> None:
         """Have callback(*args) called by the loop when the signal comes.
 
@@ -215,9 +220,7 @@ def new_event_loop() -> Loop:
     return Loop()
 
 
-def run(
-    main: Coroutine[Any, Any, T], *, debug: bool | None = None
-) -> T:
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     """As asyncio.run, on a loop of this package."""
     if events._get_running_loop() is not None:
         raise RuntimeError(

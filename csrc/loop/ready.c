@@ -22,8 +22,7 @@ pn_ready_grow(pn_ready *ready)
     size_t capacity = old == 0 ? MIN_CAPACITY : old * 2;
     if (capacity > SIZE_MAX / sizeof *ready->items)
         return PN_ENOMEM;
-    void *larger =
-        pn_realloc(ready->items, capacity * sizeof *ready->items);
+    void *larger = pn_realloc(ready->items, capacity * sizeof *ready->items);
     if (larger == NULL)
         return PN_ENOMEM;
     ready->items = larger;

@@ -79,8 +79,8 @@ control(pn_watches *watches, int operation, int fd, uint32_t bits)
 static int
 set_bits(pn_watches *watches, int fd, uint32_t before, uint32_t bits)
 {
-    int err = control(watches, before == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
-                      fd, bits);
+    int err = control(watches, before == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
+                      bits);
     if (err == -EEXIST)
         return control(watches, EPOLL_CTL_MOD, fd, bits);
     if (err == -ENOENT)

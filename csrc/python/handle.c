@@ -96,8 +96,7 @@ pn_handle_new(pn_state *state, PyObject *loop, PyObject *callback,
 {
     PyObject *type = when == NULL ? state->handle_type : state->timer_type;
     pn_handle *self = NULL;
-    context =
-        context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
+    context = context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
     if (context != NULL)
         self = PyObject_GC_New(pn_handle, (PyTypeObject *)type);
     if (self == NULL) {
@@ -332,9 +331,9 @@ static int
 check_layout(PyObject *base, const slot_place *places, size_t size)
 {
     PyTypeObject *type = (PyTypeObject *)base;
-    bool right = PyType_Check(base) && type->tp_basicsize == (Py_ssize_t)size &&
-                 type->tp_weaklistoffset == WEAKREFS &&
-                 type->tp_dictoffset == 0;
+    bool right =
+        PyType_Check(base) && type->tp_basicsize == (Py_ssize_t)size &&
+        type->tp_weaklistoffset == WEAKREFS && type->tp_dictoffset == 0;
     for (; right && places->name != NULL; places++) {
         PyObject *slot = PyObject_GetAttrString(base, places->name);
         right = slot != NULL && Py_IS_TYPE(slot, &PyMemberDescr_Type) &&
@@ -364,8 +363,8 @@ add_over(PyObject *module, PyType_Spec *spec, PyObject *base,
 int
 pn_add_handle(PyObject *module, pn_state *state)
 {
-    state->handle_type = add_over(module, &handle_spec, state->asyncio_handle,
-                                  handle_places);
+    state->handle_type =
+        add_over(module, &handle_spec, state->asyncio_handle, handle_places);
     if (state->handle_type == NULL)
         return -1;
     state->timer_type =

@@ -171,9 +171,8 @@ loop_list_timers(PyObject *op, PyObject *Py_UNUSED(unused))
     LoopObject *self = (LoopObject *)op;
     PyObject *list = PyList_New((Py_ssize_t)self->timers.count);
     for (size_t i = 0; list != NULL && i < self->timers.count; i++)
-        PyList_SET_ITEM(
-            list, (Py_ssize_t)i,
-            Py_NewRef((PyObject *)self->timers.entries[i].item));
+        PyList_SET_ITEM(list, (Py_ssize_t)i,
+                        Py_NewRef((PyObject *)self->timers.entries[i].item));
     return list;
 }
 
@@ -304,14 +303,10 @@ PyDoc_STRVAR(loop_doc,
              "turns.");
 
 static PyType_Slot loop_slots[] = {
-    {Py_tp_doc, (void *)loop_doc},
-    {Py_tp_new, loop_new},
-    {Py_tp_getset, loop_getset},
-    {Py_tp_members, loop_members},
-    {Py_tp_traverse, loop_traverse},
-    {Py_tp_clear, loop_clear},
-    {Py_tp_dealloc, loop_dealloc},
-    {0, NULL},
+    {Py_tp_doc, (void *)loop_doc},   {Py_tp_new, loop_new},
+    {Py_tp_getset, loop_getset},     {Py_tp_members, loop_members},
+    {Py_tp_traverse, loop_traverse}, {Py_tp_clear, loop_clear},
+    {Py_tp_dealloc, loop_dealloc},   {0, NULL},
 };
 
 static PyType_Spec loop_spec = {
@@ -329,8 +324,8 @@ add_methods(PyTypeObject *type, PyMethodDef *methods)
         PyObject *method = PyDescr_NewMethod(type, methods);
         if (method == NULL)
             return -1;
-        int err = PyObject_SetAttrString((PyObject *)type, methods->ml_name,
-                                         method);
+        int err =
+            PyObject_SetAttrString((PyObject *)type, methods->ml_name, method);
         Py_DECREF(method);
         if (err < 0)
             return -1;

@@ -15,8 +15,8 @@
 
 #include <stdbool.h>
 
-/* Touched with the GIL held; by its own thread but for what call_soon_threadsafe
- * does: it puts a handle into `ready` and reads `asleep`.
+/* Touched with the GIL held; by its own thread but for what
+ * call_soon_threadsafe does: it puts a handle into `ready` and reads `asleep`.
  *   - ready, timers and watches own a reference to each handle in them;
  *   - all in timers and watches are Handles and TimerHandles of ours; in
  *     ready there may be other objects that behave as asyncio.Handle. */
@@ -27,8 +27,8 @@ typedef struct {
     pn_watches watches;
     pn_pace pace;
     pn_spin spin;
-    Py_buffer page;  /* holds the object whose memory spin uses */
-    pn_guest *guest; /* made when the loop must be woken; or NULL */
+    Py_buffer page;           /* holds the object whose memory spin uses */
+    pn_guest *guest;          /* made when the loop must be woken; or NULL */
     PyObject *thread_id;      /* None while it does not run */
     PyObject *current_handle; /* in debug mode; or None */
     bool closed;

@@ -18,8 +18,7 @@ static const call_signature threadsafe_of = {
     "call_soon_threadsafe", 1, {"callback"}};
 static const call_signature call_later_of = {
     "call_later", 2, {"delay", "callback"}};
-static const call_signature call_at_of = {
-    "call_at", 2, {"when", "callback"}};
+static const call_signature call_at_of = {"call_at", 2, {"when", "callback"}};
 
 /* The arguments of a call, borrowed but for rest. */
 typedef struct {
@@ -37,8 +36,8 @@ take_keyword(const call_signature *signature, PyObject *name, PyObject *value,
         return 0;
     }
     for (Py_ssize_t i = 0; i < signature->count; i++) {
-        if (out->leading[i] == NULL &&
-            PyUnicode_CompareWithASCIIString(name, signature->leading[i]) == 0) {
+        if (out->leading[i] == NULL && PyUnicode_CompareWithASCIIString(
+                                           name, signature->leading[i]) == 0) {
             out->leading[i] = value;
             return 0;
         }
@@ -109,8 +108,8 @@ make_handle(LoopObject *self, call_arguments *arguments, PyObject *callback,
             PyObject *when)
 {
     PyObject *handle =
-        pn_handle_new(self->state, (PyObject *)self, callback,
-                      arguments->rest, arguments->context, when);
+        pn_handle_new(self->state, (PyObject *)self, callback, arguments->rest,
+                      arguments->context, when);
     if (handle == NULL || !self->debug)
         return handle;
     PyObject *stack = PyObject_CallNoArgs(self->state->extract_stack);
@@ -256,8 +255,8 @@ moment_after(LoopObject *self, PyObject *delay)
             return NULL;
         return PyFloat_FromDouble((double)pn_clock_now() / 1e9 + seconds);
     }
-    PyObject *now = PyObject_CallMethodNoArgs((PyObject *)self,
-                                              self->state->time);
+    PyObject *now =
+        PyObject_CallMethodNoArgs((PyObject *)self, self->state->time);
     PyObject *when = now == NULL ? NULL : PyNumber_Add(now, delay);
     Py_XDECREF(now);
     return when;
@@ -325,23 +324,23 @@ loop_write_to_self(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-#define FAST(function) (PyCFunction)(void (*)(void))function
+#define FAST(function) (PyCFunction)(void (*)(void)) function
 
 PyMethodDef pn_loop_call_methods[] = {
     {"call_soon", FAST(loop_call_soon), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("call_soon($self, callback, /, *args, context=None)\n--\n\n"
+     PyDoc_STR("call_soon($self, callback, *args, context=None)\n--\n\n"
                "Have callback(*args) called in the next turn.")},
     {"call_soon_threadsafe", FAST(loop_call_soon_threadsafe),
      METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
-         "call_soon_threadsafe($self, callback, /, *args, context=None)\n"
+         "call_soon_threadsafe($self, callback, *args, context=None)\n"
          "--\n\nAs call_soon, from any thread.")},
     {"call_later", FAST(loop_call_later), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("call_later($self, delay, callback, /, *args, "
+     PyDoc_STR("call_later($self, delay, callback, *args, "
                "context=None)\n--\n\n"
                "Have callback(*args) called after so many seconds.")},
     {"call_at", FAST(loop_call_at), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("call_at($self, when, callback, /, *args, context=None)\n"
+     PyDoc_STR("call_at($self, when, callback, *args, context=None)\n"
                "--\n\nHave callback(*args) called when time() is when.")},
     {"_timer_handle_cancelled", loop_timer_handle_cancelled, METH_O, NULL},
     {"_add_callback", loop_add_callback, METH_O,

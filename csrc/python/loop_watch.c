@@ -206,7 +206,7 @@ loop_forget(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-#define FAST(function) (PyCFunction)(void (*)(void))function
+#define FAST(function) (PyCFunction)(void (*)(void)) function
 
 PyMethodDef pn_loop_watch_methods[] = {
     {"_add_reader", FAST(loop_add_reader), METH_FASTCALL,

@@ -65,32 +65,49 @@ static const borrowed_name borrowed[] = {
 typedef int (*add_type)(PyObject *module, pn_state *state);
 
 static const add_type types[] = {
-    pn_add_forkserver, pn_add_immortal,    pn_add_forkchannel,
-    pn_add_command,    pn_add_proxy,       pn_add_cell,
-    pn_add_request,    pn_add_scope,       pn_add_replier,
-    pn_add_recorder,   pn_add_mailbox,     pn_add_spinner,
-    pn_add_frame,      pn_add_frameparser, pn_add_websocket,
-    pn_add_down,       pn_add_plain,       pn_add_memory,
-    pn_add_parcel,     pn_add_askfuture,   pn_add_sink,
-    pn_add_source,     pn_add_stream,      pn_add_system,
-    pn_add_restarts,   pn_add_lives,       pn_add_handle,
-    pn_add_loop,       NULL,
+    pn_add_forkserver,
+    pn_add_immortal,
+    pn_add_forkchannel,
+    pn_add_command,
+    pn_add_proxy,
+    pn_add_cell,
+    pn_add_request,
+    pn_add_scope,
+    pn_add_replier,
+    pn_add_recorder,
+    pn_add_mailbox,
+    pn_add_spinner,
+    pn_add_frame,
+    pn_add_frameparser,
+    pn_add_websocket,
+    pn_add_down,
+    pn_add_plain,
+    pn_add_memory,
+    pn_add_parcel,
+    pn_add_askfuture,
+    pn_add_sink,
+    pn_add_source,
+    pn_add_stream,
+    pn_add_system,
+    pn_add_restarts,
+    pn_add_lives,
+    pn_add_handle,
+    pn_add_loop,
+    NULL,
 };
 
 /* Names of methods that are called often. */
 static int
 intern_names(pn_state *state)
 {
-    PyObject **members[] = {&state->done,       &state->result,
-                            &state->set_result, &state->set_exception,
-                            &state->lower,      &state->add_done_callback,
-                            &state->release,    &state->time,
-                            &state->cancelled};
-    const char *const names[] = {"done",       "result",
-                                 "set_result", "set_exception",
-                                 "lower",      "add_done_callback",
-                                 "release",    "time",
-                                 "_cancelled"};
+    PyObject **members[] = {
+        &state->done,          &state->result, &state->set_result,
+        &state->set_exception, &state->lower,  &state->add_done_callback,
+        &state->release,       &state->time,   &state->cancelled};
+    const char *const names[] = {
+        "done",          "result", "set_result",
+        "set_exception", "lower",  "add_done_callback",
+        "release",       "time",   "_cancelled"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *members[i] = PyUnicode_InternFromString(names[i]);
         if (*members[i] == NULL)

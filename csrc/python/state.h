@@ -71,7 +71,7 @@ typedef struct {
     PyObject *extract_stack;
     PyObject *time;      /* interned: loop.time */
     PyObject *cancelled; /* interned: handle._cancelled */
-    PyObject *entropy;          /* capsule of a pn_entropy: masking keys */
+    PyObject *entropy;   /* capsule of a pn_entropy: masking keys */
 } pn_state;
 
 extern struct PyModuleDef pn_module;

@@ -83,8 +83,8 @@ test_new_waiter_takes_the_place_of_the_old(void)
     void *old;
     setup(&w);
     add(&w, w.pair[0], false);
-    CHECK_INT(
-        pn_watches_add(&w.watches, w.pair[0], false, &w.writer, &old), 0);
+    CHECK_INT(pn_watches_add(&w.watches, w.pair[0], false, &w.writer, &old),
+              0);
     CHECK(old == &w.reader);
     CHECK(pn_watches_get(&w.watches, w.pair[0], false) == &w.writer);
     teardown(&w);
@@ -114,8 +114,7 @@ test_what_cannot_be_watched_is_refused_and_forgotten(void)
               -EPERM);
     CHECK(pn_watches_get(&w.watches, file, false) == NULL);
     close(file);
-    CHECK_INT(pn_watches_add(&w.watches, file, true, &w.reader, &old),
-              -EBADF);
+    CHECK_INT(pn_watches_add(&w.watches, file, true, &w.reader, &old), -EBADF);
     CHECK(pn_watches_get(&w.watches, file, true) == NULL);
     teardown(&w);
 }
@@ -197,8 +196,8 @@ test_forgotten_set_watches_nothing(void)
     add(&w, w.pair[0], true);
     pn_watches_forget(&w.watches);
     CHECK(pn_watches_remove(&w.watches, w.pair[0], true) == &w.writer);
-    CHECK_INT(
-        pn_watches_add(&w.watches, w.pair[0], true, &w.writer, &old), -EBADF);
+    CHECK_INT(pn_watches_add(&w.watches, w.pair[0], true, &w.writer, &old),
+              -EBADF);
     teardown(&w);
 }
 
@@ -209,9 +208,8 @@ test_without_memory_nothing_changes(void)
     void *old;
     setup(&w);
     fail_after(0);
-    CHECK_INT(
-        pn_watches_add(&w.watches, w.pair[0], true, &w.writer, &old),
-        PN_ENOMEM);
+    CHECK_INT(pn_watches_add(&w.watches, w.pair[0], true, &w.writer, &old),
+              PN_ENOMEM);
     CHECK(pn_watches_get(&w.watches, w.pair[0], true) == NULL);
     CHECK(pn_watches_get(&w.watches, -1, true) == NULL);
     fail_never();

@@ -109,6 +109,27 @@ loop.close()
 """
 )
 
+LOOPS = """
+import asyncio
+
+class Loop(_native.LoopCore, asyncio.SelectorEventLoop):
+    _ready = _scheduled = property(lambda self: [], lambda self, value: None)
+
+loop = Loop()
+
+async def main():
+    timer = loop.call_later(0.001, int)
+    await asyncio.sleep(0.002)
+    for _ in range(100):
+        future = loop.create_future()
+        loop.call_soon_threadsafe(future.set_result, 1)
+        assert await future == 1
+    assert isinstance(timer, asyncio.TimerHandle)
+
+loop.run_until_complete(main())
+loop.close()
+"""
+
 
 def run(source: str) -> None:
     """Run it in an interpreter of its own, with its own GIL, and end that."""
@@ -141,7 +162,9 @@ def at_once(count: int, call: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [FRAMES, COMMANDS, MAILBOXES], ids=["frames", "types", "mailbox"]
+    "source",
+    [FRAMES, COMMANDS, MAILBOXES, LOOPS],
+    ids=["frames", "types", "mailbox", "loop"],
 )
 def test_core_works_in_an_interpreter_of_its_own(source: str) -> None:
     for _ in range(3):
@@ -149,7 +172,7 @@ def test_core_works_in_an_interpreter_of_its_own(source: str) -> None:
 
 
 def test_interpreters_work_at_the_same_time() -> None:
-    at_once(3, lambda: run(FRAMES + MAILBOXES))
+    at_once(3, lambda: run(FRAMES + MAILBOXES + LOOPS))
 
 
 def test_types_are_not_those_of_another_interpreter() -> None:

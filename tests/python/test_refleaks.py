@@ -203,15 +203,29 @@ def mailboxes(count: int) -> list[Any]:
     return [_native.Mailbox(n + 1, None, port) for n in range(count)]
 
 
-def recorders(count: int) -> list[Any]:
+def with_descriptors(make: Callable[[], Any], count: int) -> list[Any]:
     """Each has a descriptor: more than a process may have by default."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = min(max(soft, 4 * count), hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
     try:
-        return [_native.Recorder() for _ in range(count)]
+        return [make() for _ in range(count)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def handles(count: int) -> list[Any]:
+    core = _native.LoopCore()
+    found = [core.call_soon(print, n) for n in range(count)]
+    found[0].cancel()
+    return found
+
+
+def timer_handles(count: int) -> list[Any]:
+    core = _native.LoopCore()
+    found = [core.call_later(n, print, n) for n in range(count)]
+    found[0].cancel()
+    return found
 
 
 RECIPES: dict[str, Callable[[int], list[Any]]] = {
@@ -224,10 +238,12 @@ RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "ForkChannel": channels,
     "Frame": frames,
     "FrameParser": lambda n: [_native.FrameParser(0) for _ in range(n)],
+    "Handle": handles,
     "Lives": lambda n: [_native.Lives() for _ in range(n)],
+    "LoopCore": lambda n: with_descriptors(_native.LoopCore, n),
     "Mailbox": mailboxes,
     "Memory": memories,
-    "Recorder": recorders,
+    "Recorder": lambda n: with_descriptors(_native.Recorder, n),
     "Replier": repliers,
     "Request": requests,
     "Restarts": lambda n: [
@@ -239,6 +255,7 @@ RECIPES: dict[str, Callable[[int], list[Any]]] = {
     "Spinner": spinners,
     "Step": lambda n: [stream.__anext__() for stream in streams(n)],
     "Stream": streams,
+    "TimerHandle": timer_handles,
 }
 
 
@@ -475,12 +492,39 @@ def stream_cycle(cls: type) -> Any:
     return held
 
 
+def handle_cycle(make: Callable[[Any, Any], Any]) -> Held:
+    """Through a handle's callback, and through its loop."""
+    held = Held()
+    core = _native.LoopCore()
+    context = contextvars.copy_context()
+    context.run(kept_by_context.set, held)
+    held.one = make(core, lambda: held)  # type: ignore[attr-defined]
+    core.call_soon(print, held, context=context)
+    return held
+
+
+def loop_cycle() -> Held:
+    held = Held()
+    core = _native.LoopCore()
+    held.one = core  # type: ignore[attr-defined]
+    core.call_soon(print, held)
+    core.call_later(5, print, held)
+    reader, writer = os.pipe()
+    core._add_reader(reader, print, held)
+    core._add_writer(writer, print, held)
+    os.close(reader)
+    os.close(writer)
+    return held
+
+
 CYCLES: dict[str, list[Callable[[], Any]]] = {
     "AskFuture": [ask_future_cycle],
     "BaseCommand": [command_cycle],
     "BaseProxy": [proxy_cycle],
     "FrameParser": [parser_cycle],
     "Cell": [cell_cycle],
+    "Handle": [lambda: handle_cycle(lambda core, c: core.call_soon(c))],
+    "LoopCore": [loop_cycle],
     "Mailbox": [mailbox_cycle, attached_cycle],
     "Replier": [replier_cycle],
     "Request": [request_cycle],
@@ -490,6 +534,7 @@ CYCLES: dict[str, list[Callable[[], Any]]] = {
     "Spinner": [spinner_cycle],
     "Step": [lambda: stream_cycle(_native.Step)],
     "Stream": [lambda: stream_cycle(_native.Stream)],
+    "TimerHandle": [lambda: handle_cycle(lambda core, c: core.call_at(1, c))],
 }
 
 

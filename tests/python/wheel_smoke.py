@@ -33,6 +33,11 @@ async def ask() -> tuple[int, str]:
     return await pn.send(worker, "whereabouts")
 
 
+async def wake() -> str:
+    """libuv has come with the wheel."""
+    return await asyncio.to_thread(str, "woken")
+
+
 if __name__ == "__main__":
     assert shutil.which("cc") is None and shutil.which("gcc") is None
     assert "site-packages" in Path(pn.__file__).parts

@@ -11,6 +11,7 @@ passes there and not here, twice. Exit status 1 if anything is lost.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -98,10 +99,8 @@ def run_worker(name: str, which: str, journal: Path) -> str:
                         return "hangs"
                     size = now
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             worker.wait()
     return f"exit {code}" if code else ""
 
@@ -125,7 +124,9 @@ def run_module(name: str, which: str, folder: Path) -> Outcomes:
 def lost(stock: Outcomes, ours: Outcomes) -> dict[str, Outcome]:
     missing = Outcome("missing")
     good = ("ok", "expected")
-    pairs = {t: ours.get(t, missing) for t, o in stock.items() if o.what in good}
+    pairs = {
+        t: ours.get(t, missing) for t, o in stock.items() if o.what in good
+    }
     strange = {t: o for t, o in ours.items() if t not in stock}
     return {
         test: o
@@ -144,7 +145,9 @@ def compare(name: str, verbose: bool) -> tuple[str, int, dict[str, Outcome]]:
     if gone:
         with tempfile.TemporaryDirectory() as second:
             again = run_module(name, "ours", Path(second))
-        gone = {test: o for test, o in lost(stock, again).items() if test in gone}
+        gone = {
+            test: o for test, o in lost(stock, again).items() if test in gone
+        }
     passed = sum(o.what == "ok" for o in stock.values())
     skips = sum(o.what == "skipped" for o in ours.values())
     line = f"{name:24} {passed:4} pass on the stock loop, {len(gone)} lost"
