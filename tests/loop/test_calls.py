@@ -242,7 +242,7 @@ def test_closed_loop_takes_nothing(loop: pn.Loop) -> None:
         lambda: loop.add_reader(0, print),
         lambda: loop.run_forever(),
     ):
-        with pytest.raises(RuntimeError, match="^Event loop is closed$"):
+        with pytest.raises(RuntimeError, match=r"^Event loop is closed$"):
             call()
     assert loop.remove_reader(0) is False
 
@@ -264,7 +264,7 @@ def test_debug_mode_finds_coroutines_and_wrong_threads(loop: pn.Loop) -> None:
             wrong.call_later(1, what)
 
     async def main() -> None:
-        with pytest.raises(RuntimeError, match="Non-thread-safe"):
+        with pytest.raises(RuntimeError, match=r"Non-thread-safe"):
             await asyncio.to_thread(loop.call_soon, print)
 
     loop.run_until_complete(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import signal
@@ -186,20 +187,14 @@ def test_handle_that_refers_to_itself_is_collected(loop: pn.Loop) -> None:
         def call(self) -> None:
             pass
 
-    held = Held()
-    gone = weakref.ref(held)
-    for held.handle in (
-        loop.call_soon(held.call),
-        loop.call_later(0, held.call),
-    ):
-        pass
-    loop.stop()
-    loop.run_forever()
-    loop.stop()
-    loop.run_forever()
-    del held
-    gc.collect()
-    assert gone() is None
+    for make in (loop.call_soon, functools.partial(loop.call_later, 0)):
+        held = Held()
+        gone = weakref.ref(held)
+        held.handle = make(held.call)
+        loop.run_until_complete(asyncio.sleep(0))
+        del held
+        gc.collect()
+        assert gone() is None
 
 
 # --- threads ---
@@ -343,7 +338,8 @@ def test_python_signal_handler_runs_while_it_sleeps() -> None:
             future = loop.create_future()
             signal.signal(signal.SIGUSR1, lambda *_: loop.call_soon(
                 future.set_result, 1))
-            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            me = os.getpid()
+            threading.Timer(0.1, os.kill, (me, signal.SIGUSR1)).start()
             assert await asyncio.wait_for(future, 20) == 1
         pn.run(main())
         """)
