@@ -1,7 +1,6 @@
 #include "python/handle.h"
 
 #include "python/future.h"
-#include "python/loop.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -34,18 +33,54 @@ handle_clear(PyObject *op)
 }
 
 /* All of it is done here: the base is a Python class, whose own deallocation
- * would call this one again. */
+ * would call this one again. The memory goes to the loop, if that has room. */
 static void
-handle_free(PyObject *op)
+free_into(PyObject *op, bool timer)
 {
     PyTypeObject *type = Py_TYPE(op);
     pn_handle *self = (pn_handle *)op;
     PyObject_GC_UnTrack(op);
     PyObject_ClearWeakRefs(op);
+    PyObject *loop = Py_XNewRef(self->loop);
     (void)handle_clear(op);
     Py_CLEAR(self->cancelled);
-    type->tp_free(op);
+    LoopObject *owner = pn_loop_of(loop);
+    pn_spares *spares = owner == NULL ? NULL : &owner->spares[timer];
+    if (spares != NULL && spares->count < PN_LOOP_SPARES)
+        spares->handles[spares->count++] = op;
+    else
+        type->tp_free(op);
     Py_DECREF(type);
+    Py_XDECREF(loop); /* may free the spares */
+}
+
+static void
+handle_free(PyObject *op)
+{
+    free_into(op, false);
+}
+
+void
+pn_handle_free_spares(LoopObject *loop)
+{
+    for (int timer = 0; timer < 2; timer++) {
+        pn_spares *spares = &loop->spares[timer];
+        while (spares->count > 0)
+            PyObject_GC_Del(spares->handles[--spares->count]);
+    }
+}
+
+/* Memory for a handle of loop: a reference to something not filled in. */
+static pn_handle *
+allocate(pn_state *state, PyObject *loop, bool timer)
+{
+    PyObject *type = timer ? state->timer_type : state->handle_type;
+    LoopObject *owner = pn_loop_of(loop);
+    if (owner == NULL || owner->spares[timer].count == 0)
+        return PyObject_GC_New(pn_handle, (PyTypeObject *)type);
+    pn_spares *spares = &owner->spares[timer];
+    return (pn_handle *)PyObject_Init(spares->handles[--spares->count],
+                                      (PyTypeObject *)type);
 }
 
 static int
@@ -69,7 +104,7 @@ timer_free(PyObject *op)
     PyObject_GC_UnTrack(op);
     Py_CLEAR(self->when);
     Py_CLEAR(self->scheduled);
-    handle_free(op);
+    free_into(op, true);
 }
 
 /* Fill in all of a new object but what only timers have; context is taken
@@ -94,11 +129,10 @@ PyObject *
 pn_handle_new(pn_state *state, PyObject *loop, PyObject *callback,
               PyObject *args, PyObject *context, PyObject *when)
 {
-    PyObject *type = when == NULL ? state->handle_type : state->timer_type;
     pn_handle *self = NULL;
     context = context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
     if (context != NULL)
-        self = PyObject_GC_New(pn_handle, (PyTypeObject *)type);
+        self = allocate(state, loop, when != NULL);
     if (self == NULL) {
         Py_XDECREF(context);
         Py_DECREF(args);
@@ -220,9 +254,10 @@ static PyObject *
 timer_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     pn_timer_handle *self = (pn_timer_handle *)op;
-    if (!pn_handle_is_cancelled(op) && self->handle.loop != NULL &&
-        pn_loop_timer_cancelled(self->handle.loop, op) < 0)
-        return NULL;
+    LoopObject *loop = pn_loop_of(self->handle.loop);
+    if (loop != NULL && !pn_handle_is_cancelled(op) &&
+        self->scheduled == Py_True)
+        loop->timers.cancelled++;
     return handle_cancel(op, NULL);
 }
 

@@ -4,6 +4,7 @@
 #ifndef PN_PYTHON_HANDLE_H
 #define PN_PYTHON_HANDLE_H
 
+#include "python/loop.h"
 #include "python/state.h"
 
 #include <stdbool.h>
@@ -38,6 +39,9 @@ int pn_add_handle(PyObject *module, pn_state *state);
  * NULL. */
 PyObject *pn_handle_new(pn_state *state, PyObject *loop, PyObject *callback,
                         PyObject *args, PyObject *context, PyObject *when);
+
+/* Free the memory that a loop, which is freed now, keeps for handles. */
+void pn_handle_free_spares(LoopObject *loop);
 
 /* Whether it was cancelled; of one that pn_handle_new made. */
 static inline bool

@@ -1,6 +1,7 @@
 #include "python/loop.h"
 
 #include "python/error.h"
+#include "python/handle.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -90,6 +91,7 @@ loop_dealloc(PyObject *op)
     pn_guest_free(self->guest);
     PyBuffer_Release(&self->page);
     Py_CLEAR(self->thread_id);
+    pn_handle_free_spares(self);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -103,16 +105,27 @@ pn_loop_check_closed(LoopObject *self)
     return -1;
 }
 
+LoopObject *
+pn_loop_of(PyObject *op)
+{
+    if (op == NULL)
+        return NULL;
+    if (Py_TYPE(op)->tp_new == loop_new) /* unless a subclass has __new__ */
+        return (LoopObject *)op;
+    PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &pn_module);
+    PyErr_Clear();
+    pn_state *state = module == NULL ? NULL : PyModule_GetState(module);
+    bool is = state != NULL &&
+              PyObject_TypeCheck(op, (PyTypeObject *)state->loop_type);
+    return is ? (LoopObject *)op : NULL;
+}
+
 int
 pn_loop_is_debugged(PyObject *op)
 {
-    pn_state *state = op == NULL ? NULL : pn_state_of(Py_TYPE(op));
-    if (state != NULL &&
-        PyObject_TypeCheck(op, (PyTypeObject *)state->loop_type))
-        return ((LoopObject *)op)->debug;
-    if (op == NULL)
-        return 0;
-    PyErr_Clear(); /* a loop that somebody else made */
+    LoopObject *self = pn_loop_of(op);
+    if (self != NULL || op == NULL)
+        return self != NULL && self->debug;
     PyObject *debug = PyObject_CallMethod(op, "get_debug", NULL);
     int is = debug == NULL ? -1 : PyObject_IsTrue(debug);
     Py_XDECREF(debug);

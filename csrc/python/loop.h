@@ -15,6 +15,15 @@
 
 #include <stdbool.h>
 
+/* So many freed handles of each type are kept for the next. */
+#define PN_LOOP_SPARES 64
+
+typedef struct {
+    PyObject
+        *handles[PN_LOOP_SPARES]; /* memory without a type or references */
+    int count;
+} pn_spares;
+
 /* Touched with the GIL held; by its own thread but for what
  * call_soon_threadsafe does: it puts a handle into `ready` and reads `asleep`.
  *   - ready, timers and watches own a reference to each handle in them;
@@ -31,6 +40,7 @@ typedef struct {
     pn_guest *guest;          /* made when the loop must be woken; or NULL */
     PyObject *thread_id;      /* None while it does not run */
     PyObject *current_handle; /* in debug mode; or None */
+    pn_spares spares[2];      /* of Handle, of TimerHandle */
     bool closed;
     bool stopping;
     bool debug;
@@ -42,13 +52,12 @@ typedef struct {
 
 int pn_add_loop(PyObject *module, pn_state *state);
 
+/* An object as a loop of ours; NULL if it is none, without an exception. */
+LoopObject *pn_loop_of(PyObject *object);
+
 /* Whether an object that may be a loop is in debug mode; -1 with an
  * exception. */
 int pn_loop_is_debugged(PyObject *loop);
-
-/* A timer of the loop, not cancelled before, is about to be. 0, or -1 with an
- * exception. */
-int pn_loop_timer_cancelled(PyObject *loop, PyObject *timer);
 
 /* --- between the files of this type --- */
 

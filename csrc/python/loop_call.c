@@ -28,10 +28,11 @@ typedef struct {
 } call_arguments;
 
 static int
-take_keyword(const call_signature *signature, PyObject *name, PyObject *value,
-             call_arguments *out)
+take_keyword(pn_state *state, const call_signature *signature, PyObject *name,
+             PyObject *value, call_arguments *out)
 {
-    if (PyUnicode_CompareWithASCIIString(name, "context") == 0) {
+    if (name == state->context_name ||
+        PyUnicode_CompareWithASCIIString(name, "context") == 0) {
         out->context = value == Py_None ? NULL : value;
         return 0;
     }
@@ -60,7 +61,7 @@ take_arguments(pn_state *state, const call_signature *signature,
         out->leading[i] = args[i];
     Py_ssize_t named = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; i < named; i++) {
-        if (take_keyword(signature, PyTuple_GET_ITEM(kwnames, i),
+        if (take_keyword(state, signature, PyTuple_GET_ITEM(kwnames, i),
                          args[nargs + i], out) < 0)
             return -1;
     }
@@ -285,18 +286,6 @@ loop_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return handle;
 }
 
-int
-pn_loop_timer_cancelled(PyObject *op, PyObject *timer)
-{
-    pn_state *state = pn_state_of(Py_TYPE(op));
-    if (state == NULL)
-        return -1;
-    if (PyObject_TypeCheck(op, (PyTypeObject *)state->loop_type) &&
-        ((pn_timer_handle *)timer)->scheduled == Py_True)
-        ((LoopObject *)op)->timers.cancelled++;
-    return 0;
-}
-
 /* As asyncio has it; handles of ours do not ask. */
 static PyObject *
 loop_timer_handle_cancelled(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(arg))
@@ -332,9 +321,8 @@ PyMethodDef pn_loop_call_methods[] = {
                "Have callback(*args) called in the next turn.")},
     {"call_soon_threadsafe", FAST(loop_call_soon_threadsafe),
      METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR(
-         "call_soon_threadsafe($self, callback, *args, context=None)\n"
-         "--\n\nAs call_soon, from any thread.")},
+     PyDoc_STR("call_soon_threadsafe($self, callback, *args, context=None)\n"
+               "--\n\nAs call_soon, from any thread.")},
     {"call_later", FAST(loop_call_later), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("call_later($self, delay, callback, *args, "
                "context=None)\n--\n\n"

@@ -100,14 +100,16 @@ static const add_type types[] = {
 static int
 intern_names(pn_state *state)
 {
-    PyObject **members[] = {
-        &state->done,          &state->result, &state->set_result,
-        &state->set_exception, &state->lower,  &state->add_done_callback,
-        &state->release,       &state->time,   &state->cancelled};
-    const char *const names[] = {
-        "done",          "result", "set_result",
-        "set_exception", "lower",  "add_done_callback",
-        "release",       "time",   "_cancelled"};
+    PyObject **members[] = {&state->done,       &state->result,
+                            &state->set_result, &state->set_exception,
+                            &state->lower,      &state->add_done_callback,
+                            &state->release,    &state->time,
+                            &state->cancelled,  &state->context_name};
+    const char *const names[] = {"done",       "result",
+                                 "set_result", "set_exception",
+                                 "lower",      "add_done_callback",
+                                 "release",    "time",
+                                 "_cancelled", "context"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *members[i] = PyUnicode_InternFromString(names[i]);
         if (*members[i] == NULL)

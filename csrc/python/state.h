@@ -69,9 +69,10 @@ typedef struct {
     PyObject *report_error;     /* of _loop_words */
     PyObject *run_debugged;
     PyObject *extract_stack;
-    PyObject *time;      /* interned: loop.time */
-    PyObject *cancelled; /* interned: handle._cancelled */
-    PyObject *entropy;   /* capsule of a pn_entropy: masking keys */
+    PyObject *context_name; /* interned: context */
+    PyObject *time;         /* interned: loop.time */
+    PyObject *cancelled;    /* interned: handle._cancelled */
+    PyObject *entropy;      /* capsule of a pn_entropy: masking keys */
 } pn_state;
 
 extern struct PyModuleDef pn_module;
