@@ -37,7 +37,7 @@ typedef struct {
     pn_pace pace;
     pn_spin spin;
     Py_buffer page;           /* holds the object whose memory spin uses */
-    pn_guest *guest;          /* made when the loop must be woken; or NULL */
+    pn_guest *guest;          /* made before the first sleep; or NULL */
     PyObject *thread_id;      /* None while it does not run */
     PyObject *current_handle; /* in debug mode; or None */
     pn_spares spares[2];      /* of Handle, of TimerHandle */
@@ -70,6 +70,9 @@ int pn_loop_check_closed(LoopObject *self);
 
 /* Put a handle last, with a reference of its own. 0, or -1. */
 int pn_loop_push(LoopObject *self, PyObject *handle);
+
+/* Have a guest. 0, or a negative status. */
+int pn_loop_make_guest(LoopObject *self);
 
 /* Wake its thread, if that sleeps. 0, or -1. */
 int pn_loop_wake(LoopObject *self);

@@ -164,23 +164,32 @@ loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 }
 
 int
+pn_loop_make_guest(LoopObject *self)
+{
+    int err = 0;
+    void *old;
+    if (self->guest != NULL)
+        return 0;
+    pn_guest *guest = pn_guest_new(&err);
+    if (guest != NULL)
+        err = pn_watches_add(&self->watches, pn_guest_fd(guest), false, guest,
+                             &old);
+    if (err < 0)
+        pn_guest_free(guest);
+    else
+        self->guest = guest;
+    return err;
+}
+
+int
 pn_loop_wake(LoopObject *self)
 {
     if (!self->asleep || self->woken)
         return 0;
-    if (self->guest == NULL) {
-        int err = 0;
-        void *old;
-        self->guest = pn_guest_new(&err);
-        if (self->guest != NULL)
-            err = pn_watches_add(&self->watches, pn_guest_fd(self->guest),
-                                 false, self->guest, &old);
-        if (err < 0) {
-            pn_guest_free(self->guest);
-            self->guest = NULL;
-            pn_raise_status(self->state, err);
-            return -1;
-        }
+    int err = pn_loop_make_guest(self);
+    if (err < 0) {
+        pn_raise_status(self->state, err);
+        return -1;
     }
     self->woken = true;
     pn_guest_wake(self->guest);

@@ -154,6 +154,9 @@ look(LoopObject *self, int64_t ns)
     /* A signal's handler may have made something ready. */
     if (self->ready.count > 0 || self->stopping)
         ns = 0;
+    /* If there are no descriptors left, who wakes it hears of that. */
+    if (ns != 0)
+        (void)pn_loop_make_guest(self);
     self->asleep = ns != 0;
     PyThreadState *thread = PyEval_SaveThread();
     int count = wait_for(self, events, ns);

@@ -203,14 +203,34 @@ def test_selector_shows_what_is_watched(loop: pn.Loop, pair: Pair) -> None:
     assert selector.get_map().get(pair[0].fileno()) is None
 
 
-def test_idle_loop_makes_one_descriptor() -> None:
+def test_sleeping_loop_is_woken_though_no_descriptor_is_left() -> None:
+    code = """
+import asyncio, os, pulsar_native as pn, resource, threading
+async def main():
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(0.001)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    future = loop.create_future()
+    threading.Timer(
+        0.1, loop.call_soon_threadsafe, (future.set_result, 1)
+    ).start()
+    await asyncio.wait_for(future, 20)
+pn.run(main())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_loop_has_one_descriptor_until_it_needs_more() -> None:
     """No socket, no thread, no signal before they are needed."""
     code = """
 import asyncio, os, pulsar_native as pn
+pn.run(asyncio.sleep(0.001))  # libuv keeps a pipe for the process
 before = set(os.listdir("/proc/self/fd"))
 loop = pn.new_event_loop()
-loop.run_until_complete(asyncio.sleep(0.001))
+loop.run_until_complete(asyncio.sleep(0))
 assert len(set(os.listdir("/proc/self/fd")) - before) == 1
+loop.run_until_complete(asyncio.sleep(0.001))
 loop.close()
 assert set(os.listdir("/proc/self/fd")) == before
 """
