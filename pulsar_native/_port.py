@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import sys
 from collections.abc import Awaitable, Coroutine
@@ -93,7 +94,8 @@ class Port:
             return ActorNotFound(text)
         if condition == "actor-down":
             aid, _, rest = payload.partition(b"\0")
-            return Down.load(rest, aid.decode(errors="replace"), "", 0).error()
+            down = Down.load(rest, aid.decode(errors="replace"), "", 0)
+            return down.error(ask=1)  # it tells of none, or that none had
         if condition == "link-lost":
             return ActorDown(self.proxy(source).aid, "the link to it was lost")
         if condition == "mailbox-full":
@@ -220,7 +222,11 @@ class Port:
         return self._actor._resolve(target)
 
     def explain(self, number: int, name: str) -> tuple[str, bytes]:
-        """Why there is no way to this actor: a condition and its payload."""
+        """Why there is no way to this actor: a condition and its payload.
+
+        What another node's actor cannot get any more has not begun there; of
+        an actor of this node that ended it may have.
+        """
         if not number and not name:
             return "unknown-actor", b""
         ended = self._actor._ended
@@ -231,6 +237,8 @@ class Port:
         elif not name:
             down = ended.get(node_of(number))
         if down is not None:
+            away = node_of(number or down.number) != self._actor.number
+            down = dataclasses.replace(down, begun=() if away else None)
             words = down.dump(self._actor.cfg.message_bytes)
             return "actor-down", aid.encode() + b"\0" + words
         if self._actor._has_had(number):

@@ -427,6 +427,23 @@ def test_unbegun_asks_of_other_processes_move_too() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("where", ("here", "elsewhere"))
+def test_what_comes_after_the_end_has_not_begun(where: str) -> None:
+    async def main() -> None:
+        child: Any = await pn.spawn()
+        other = await pn.spawn()
+        child.kill()
+        await pn.watch(child)
+        if where == "here":
+            asked = pn.send(child, "ping")
+        else:
+            asked = pn.send(other, asks_to_be_killed, child)
+        error = await failure(asked)
+        assert isinstance(error, pn.ActorDown) and error.begun is False
+
+    run(main)
+
+
 def test_an_end_by_force_tells_nothing_of_what_has_begun() -> None:
     async def main() -> None:
         child: Any = await pn.spawn()
