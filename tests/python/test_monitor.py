@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import pickle
@@ -500,7 +501,9 @@ def test_past_its_intensity_it_ends_with_all_its_actors(
             while not monitor.after_run():
                 for worker in up(monitor):
                     if worker is not lone:
-                        os.kill(worker.pid, signal.SIGKILL)
+                        # It may be dead, and the news of it on their way.
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(worker.pid, signal.SIGKILL)
                 await asyncio.sleep(0.005)
             down = await ended
             assert "more than 2 restarts" in down.reason
