@@ -649,12 +649,14 @@ class Handle(asyncio.Handle):
     """What call_soon gives: asyncio.Handle."""
 
     def _run(self) -> None: ...
+    def get_context(self) -> Context: ...
 
 @final
 class TimerHandle(asyncio.TimerHandle):
     """What call_later gives: asyncio.TimerHandle."""
 
     def _run(self) -> None: ...
+    def get_context(self) -> Context: ...
 
 @disjoint_base
 class LoopCore:
