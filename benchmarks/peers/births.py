@@ -193,7 +193,7 @@ async def many(peer, options):
     pids = [peer.pid(actor) for actor in actors]
     result["pss_kib"] = sum(map(pss, pids[::10])) / len(pids[::10])
     pids.append(os.getpid())
-    await asyncio.sleep(12)  # what began has ended, and has been told
+    await asyncio.sleep(25)  # what began has ended, and has been told
     begin, used = clock(), cpu_seconds(pids)
     await asyncio.sleep(5 * options["seconds"])
     used = cpu_seconds(pids) - used
